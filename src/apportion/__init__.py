@@ -1,0 +1,15 @@
+"""apportion: which token, step, turn or agent earned this reward?
+
+>>> import apportion as ap
+>>> batch = ap.example("agent")
+>>> credit = ap.assign(batch, "gigpo")
+"""
+
+from .batch import Batch, Spans
+from .credit import Credit, Loss, Preferences
+from .examples import example
+from .registry import assign, get, method, methods
+
+__version__ = "0.1.0"
+
+__all__ = ["Batch", "Credit", "Loss", "Preferences", "Spans", "assign", "example", "get", "method", "methods"]

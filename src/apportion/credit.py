@@ -1,0 +1,168 @@
+"""Credit and Preferences: the only two things a method returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from .batch import Batch
+from .errors import CreditError
+from .evidence.bill import Bill
+from .structure import Bool, Float, Int
+from .words import Denominator, Kind, Ratio, Unit, check_word
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How the credit wants to enter the loss; an adapter that cannot do so refuses by field name.
+
+    ratio: what the importance ratio is taken over. clip: (low, high) per unit, overriding the
+    trainer's range. denominator: what the loss is averaged over. rescale: name of a step that
+    needs the new log-probs (SORL divides by the norm of the clipped part).
+    """
+
+    ratio: Ratio = "token"
+    clip: Float | None = None
+    denominator: Denominator = "trajectory"
+    rescale: Literal["clipped_norm"] | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Credit:
+    """Credit for every unit of ``batch``, and for every token.
+
+    ``unit`` has one value per unit of the level ``level``; ``token`` one per token, zero on
+    observation tokens. ``keep`` (per token) False leaves the loss *and* its denominator;
+    ``scored`` (per unit) False means null: the method has no opinion, and its value is 0.
+    ``parts`` are summands worth seeing apart, ``targets`` what a critic should regress on.
+    """
+
+    batch: Batch
+    level: Unit
+    unit: Float
+    token: Float
+    kind: Kind = "advantage"
+    keep: Bool | None = None
+    scored: Bool | None = None
+    parts: Mapping[str, Float] = field(default_factory=dict)
+    targets: Mapping[str, Float] = field(default_factory=dict)
+    loss: Loss = field(default_factory=Loss)
+    bill: Bill = Bill()
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    method: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    segment: str | None = None
+
+    @classmethod
+    def of(cls, batch: Batch, level: Unit, values: Float, **more: Any) -> Credit:
+        """Credit whose tokens all carry the value of their unit (zero on observation tokens)."""
+        values = np.asarray(values, dtype=np.float64)
+        if level == "segment":
+            raise CreditError("segment credit needs explicit token values: spans may overlap")
+        if values.shape != (batch.count(level),):
+            raise CreditError(f"unit has shape {values.shape}, expected ({batch.count(level)},): one per {level}")
+        token = np.where(batch.action, values[batch.within("token", level)], 0.0)
+        return cls(batch=batch, level=level, unit=values, token=token, **more)
+
+    def __post_init__(self) -> None:
+        check_word(self.level, Unit, "level")
+        check_word(self.kind, Kind, "kind")
+        n = self._count()
+        _shape("unit", self.unit, n, self.level)
+        _shape("token", self.token, self.batch.n_tokens, "token")
+        if self.keep is not None:
+            _shape("keep", self.keep, self.batch.n_tokens, "token")
+        if self.scored is not None:
+            _shape("scored", self.scored, n, self.level)
+        for name, part in self.parts.items():
+            _shape(f"parts[{name!r}]", part, n, self.level)
+        stray = (self.token != 0) & ~self.batch.action
+        if stray.any():
+            raise CreditError(f"token[{int(np.argmax(stray))}] has credit but is an observation token")
+        for array in (self.unit, self.token, self.keep, self.scored):
+            if array is not None:
+                array.setflags(write=False)
+
+    def _count(self) -> int:
+        if self.level != "segment":
+            return self.batch.count(self.level)
+        if self.segment is None or self.segment not in self.batch.spans:
+            raise CreditError(f"segment = {self.segment!r}: the batch has spans {sorted(self.batch.spans)}")
+        return int(self.batch.spans[self.segment].start.size)
+
+    @property
+    def kept(self) -> Bool:
+        """Which tokens enter the loss: policy tokens that ``keep`` does not exclude."""
+        return self.batch.action if self.keep is None else self.batch.action & self.keep
+
+    def on(self, level: Unit) -> Float:
+        """Mean credit of the policy tokens of each unit at another level, shape (count,)."""
+        if level == self.level:
+            return self.unit
+        owner = self.batch.within("token", level)
+        total = np.bincount(owner, weights=self.token, minlength=self.batch.count(level))
+        mean: Float = total / np.maximum(self.batch.action_count(level), 1)
+        return mean
+
+    def with_fields(self, **fields: Any) -> Credit:
+        return replace(self, **fields)
+
+    def to_padded(self, values: str = "token") -> Any:
+        """The trainer's (B, T): its shape, library, dtype and device; zeros outside action tokens.
+
+        ``values`` is ``"token"`` (the credit), ``"keep"`` (the loss mask) or a name in ``targets``
+        that holds one value per token.
+        """
+        from .edges.padded import to_padded
+
+        if values in ("token", "keep"):
+            array = self.token if values == "token" else self.kept
+        elif values in self.targets:
+            array = self.targets[values]
+        else:
+            raise CreditError(f"values = {values!r}: expected 'token', 'keep' or one of {sorted(self.targets)}")
+        return to_padded(self.batch, array)
+
+    def __repr__(self) -> str:
+        from .edges.show import credit_repr
+
+        return credit_repr(self)
+
+    def _repr_html_(self) -> str:
+        from .edges.show import credit_html
+
+        return credit_html(self)
+
+
+def _shape(name: str, array: Any, n: int, what: str) -> None:
+    if not isinstance(array, np.ndarray) or array.shape != (n,):
+        raise CreditError(f"{name} has shape {getattr(array, 'shape', None)}, expected ({n},): one per {what}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise CreditError(f"{name}[{int(np.argmax(~np.isfinite(array)))}] is not finite")
+
+
+@dataclass(frozen=True, eq=False)
+class Preferences:
+    """Pairs of units of ``batch``: ``chosen[i]`` should become likelier than ``rejected[i]``."""
+
+    batch: Batch
+    level: Unit
+    chosen: Int
+    rejected: Int
+    margin: Float | None = None
+    bill: Bill = Bill()
+    method: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = self.batch.count(self.level) if self.level != "segment" else np.inf
+        if self.chosen.shape != self.rejected.shape:
+            raise CreditError(f"chosen has shape {self.chosen.shape}, rejected {self.rejected.shape}")
+        for name in ("chosen", "rejected"):
+            index = getattr(self, name)
+            bad = (index < 0) | (index >= n)
+            if bad.any():
+                raise CreditError(f"{name}[{int(np.argmax(bad))}] = {index[bad][0]}: there are {n} {self.level}s")

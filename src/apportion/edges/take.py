@@ -1,0 +1,86 @@
+"""Choosing rows of a batch, for resampling methods and for filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..batch import Batch
+from ..errors import BatchError
+from ..ids import Codes
+from ..structure import Int
+from .turns import offsets_of
+
+
+def ranges(start: Int, length: Int) -> Int:
+    """Concatenated aranges: starts [5, 0], lengths [2, 3] -> [5, 6, 0, 1, 2]."""
+    skip = np.repeat(start - offsets_of(length)[:-1], length)
+    index: Int = np.arange(int(length.sum()), dtype=np.int64) + skip
+    return index
+
+
+def take(batch: Batch, rows: Int) -> Batch:
+    """Rows in the order given. Consecutive rows of one trajectory stay one trajectory.
+
+    A second copy of a trajectory gets the id "<id>#1", the third "<id>#2" …
+    """
+    if rows.ndim != 1 or not rows.size:
+        raise BatchError("rows is empty: take at least one row")
+    bad = (rows < 0) | (rows >= batch.n_rows)
+    if bad.any():
+        raise BatchError(f"rows[{int(np.argmax(bad))}] = {rows[bad][0]}: the batch has rows 0 to {batch.n_rows - 1}")
+    owner = batch.within("row", "trajectory")[rows]
+    new = np.concatenate(([True], (np.diff(owner) != 0) | (np.diff(rows) <= 0)))
+    starts = np.flatnonzero(new)
+    turn_count = np.diff(batch.row_turns)[rows]
+    turns = ranges(batch.row_turns[rows], turn_count)
+    token_count = np.diff(batch.turn_offsets)[turns]
+    tokens = ranges(batch.turn_offsets[turns], token_count)
+    trajectory_rows = np.append(starts, rows.size)
+    row_turns = offsets_of(turn_count)
+    firsts = owner[starts]
+    index: dict[str, Int] = {"token": tokens, "turn": turns, "trajectory": firsts}
+    per = np.diff(row_turns[trajectory_rows])
+    index["prefix"] = ranges(batch.prefix_before[turns[row_turns[trajectory_rows[:-1]]]], per + 1)
+    columns: dict[str, Any] = {}
+    if batch.step_offsets is not None:
+        edges = np.searchsorted(batch.step_offsets, batch.turn_offsets)
+        steps = ranges(edges[turns], np.diff(edges)[turns])
+        columns["step_offsets"] = offsets_of(np.diff(batch.step_offsets)[steps])
+        index["step"] = steps
+    else:
+        index["step"] = turns
+    for name, meta in batch.columns().items():
+        columns[name] = _pick(getattr(batch, name), index[meta["axis"]])
+    return Batch(
+        turn_offsets=offsets_of(token_count),
+        row_turns=row_turns,
+        trajectory_rows=trajectory_rows,
+        action=batch.action[tokens],
+        trajectory=_rename(batch.trajectory, firsts),
+        episode=_pick(batch.episode, firsts),
+        group=_pick(batch.group, firsts),
+        limit=batch.limit,
+        meta=batch.meta,
+        layout=None if batch.layout is None else batch.layout.take(batch, rows, tokens),
+        **columns,
+    )
+
+
+def _pick(value: Any, index: Int) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, Codes):
+        return value.take(index)
+    return tuple(value[i] for i in index) if isinstance(value, tuple) else value[index]
+
+
+def _rename(ids: Codes, index: Int) -> Codes:
+    seen: dict[Any, int] = {}
+    names = []
+    for name in (ids.name(int(i)) for i in index):
+        copy = seen.get(name, 0)
+        seen[name] = copy + 1
+        names.append(name if copy == 0 else f"{name}#{copy}")
+    return Codes.of(names)

@@ -1,0 +1,124 @@
+"""Live sources that answer questions about a batch, and the evidence they leave behind.
+
+A source is asked by a method's ``collect``; what it answers is recorded as :class:`Evidence`, which
+a method reads without ever seeing the source. Every source counts its own cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..batch import Batch
+from ..errors import OptionError
+from ..words import Axis, Provenance
+from .bill import Bill
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Recorded answers, by the name of the method argument they feed.
+
+    ``axis[name]`` says what each array is keyed by. NaN means "not asked" (null is not zero).
+    ``batch`` is set when collecting made a new batch (branches, edits, fresh actions); the arrays
+    are then keyed to it. ``provenance`` is the weakest way in which any of it was obtained.
+    """
+
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    axis: Mapping[str, Axis] = field(default_factory=dict)
+    bill: Bill = Bill()
+    provenance: Provenance = "recorded"
+    batch: Batch | None = None
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+    def check(self, batch: Batch) -> None:
+        """Refuse arrays whose length does not fit the batch they are keyed to."""
+        home = self.batch if self.batch is not None else batch
+        for name, array in self.arrays.items():
+            check_length(name, array, home, self.axis[name])
+
+
+def check_length(name: str, array: Array, batch: Batch, axis: Axis) -> None:
+    """Refuse evidence that is not keyed to ``batch``; infinite values are refused by index."""
+    expected = batch.count(axis)
+    if array.shape[:1] != (expected,):
+        raise OptionError(
+            f"evidence '{name}' has {array.shape[0] if array.ndim else 'no'} entries, expected {expected}: one per {axis}"
+        )
+    if array.dtype.kind == "f" and np.isinf(array).any():
+        i = int(np.argmax(np.isinf(array).reshape(expected, -1).any(1)))
+        raise OptionError(f"evidence '{name}'[{i}] is infinite: expected finite values per {axis} (NaN = not asked)")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An answer with its bill: ``values`` is keyed as the question was."""
+
+    values: Array
+    bill: Bill
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Runs the current policy again from a prefix of the batch."""
+
+    provenance: Provenance
+
+    def continuations(self, batch: Batch, prefixes: Array, k: int, rng: np.random.Generator) -> Asked:
+        """Total reward of ``k`` fresh continuations from each prefix, shape (len(prefixes), k)."""
+        ...
+
+    def branch(self, batch: Batch, prefixes: Array, rng: np.random.Generator) -> tuple[Batch, Bill]:
+        """``batch`` with one new trajectory per prefix appended: the shared turns, then fresh ones.
+
+        ``node`` and ``parent`` are set; the new trajectory shares the nodes of its prefix.
+        """
+        ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Scores tokens the policy already wrote, possibly under an altered context."""
+
+    provenance: Provenance
+
+    def logp(self, batch: Batch, rng: np.random.Generator, *, hindsight: Sequence[str | None] | None = None) -> Asked:
+        """Log-probability of every token, shape (T,), 0 on observation tokens.
+
+        ``hindsight`` holds one text per trajectory, put before each of its action slots.
+        """
+        ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Scores units of a batch with a process reward model or a language model."""
+
+    provenance: Provenance
+
+    def score(self, batch: Batch, unit: Axis, rng: np.random.Generator) -> Asked:
+        """One score in [-1, 1] per unit; NaN where the answer could not be parsed."""
+        ...
+
+
+@runtime_checkable
+class Learned(Protocol):
+    """What ``fit`` returns: frozen, serialisable, and able to leave evidence on a batch."""
+
+    bill: Bill
+
+    def evidence(self, batch: Batch) -> Evidence: ...
+
+    def save(self) -> dict[str, Array]:
+        """Plain arrays from which the object can be rebuilt (``type(x).load(x.save())``)."""
+        ...
+
+
+#: Keyword of :func:`apportion.assign` -> the protocol a source must satisfy.
+SOURCES: dict[str, Any] = {"sampler": Sampler, "policy": Policy, "judge": Judge}

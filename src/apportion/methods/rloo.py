@@ -1,0 +1,30 @@
+"""RLOO (Ahmadian et al. 2024, arXiv 2402.14740; estimator of Kool et al. 2019)."""
+
+from __future__ import annotations
+
+from ..batch import Batch
+from ..credit import Credit
+from ..ops.groups import standardise
+from ..registry import method
+from ..words import Single
+
+
+@method(
+    unit="trajectory",
+    reads={"reward", "group"},
+    status="verified",
+    unbiased="yes",
+    smallest="Batch.from_turns([[1], [1]], outcome=[1.0, 0.0], group=[0, 0])",
+)
+def rloo(batch: Batch, *, single: Single = "error") -> Credit:
+    """Leave-one-out baseline: each rollout is compared with the mean of the others of its prompt.
+
+        A_i = R_i - 1/(n-1) sum_{j != i} R_j = n/(n-1) (R_i - mean R)
+
+    One value per trajectory, the same on all its policy tokens; R is the total reward. Unbiased: a
+    rollout never enters its own baseline. single: what a prompt with one rollout gets.
+
+    Source: Ahmadian et al., Back to Basics, ACL 2024 (2402.14740); verl ``rloo``.
+    """
+    over = batch.within("trajectory", "group")
+    return Credit.of(batch, "trajectory", standardise(batch.reward, over, baseline="leave_one_out", single=single))

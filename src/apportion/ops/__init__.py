@@ -1,0 +1,1 @@
+"""Pure array primitives; nothing here knows what a batch is."""

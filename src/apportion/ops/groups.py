@@ -1,0 +1,108 @@
+"""Group statistics: over what, counting what once, which spread, and what a group of one gets.
+
+Half of all differences between papers and their code live in these four choices, so each is an
+argument here and none is implied.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BatchError
+from ..words import Single, Spread, check_word
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Baseline = Literal["mean", "leave_one_out", "none"]
+
+
+def firsts(owner: Int) -> NDArray[np.bool_]:
+    """True at the first item of each owner: a mask that counts every owner once."""
+    seen = np.zeros(owner.size, dtype=np.bool_)
+    seen[np.unique(owner, return_index=True)[1]] = True
+    return seen
+
+
+def group_mean(x: Float, over: Int, counted: NDArray[np.bool_] | None = None) -> tuple[Float, Float]:
+    """Mean and size of each group of ``over`` (shape (groups,)), from the counted items only."""
+    n = int(over.max()) + 1
+    if counted is not None:
+        x, over = x[counted], over[counted]
+    size = np.bincount(over, minlength=n).astype(np.float64)
+    return np.bincount(over, weights=x, minlength=n) / np.maximum(size, 1), size
+
+
+def standardise(
+    x: Float,
+    over: Int,
+    *,
+    baseline: Baseline = "mean",
+    spread: Spread = "none",
+    eps: float = 1e-6,
+    counted: NDArray[np.bool_] | None = None,
+    single: Single = "error",
+    what: str = "group",
+) -> Float:
+    """(x - baseline) / (spread + eps), per group.
+
+    x, over: shape (n,), one value and one group index (0..groups-1) per item.
+    baseline: the group mean, the mean of the *other* members, or nothing.
+    spread: none, sample (ddof 1) or population (ddof 0) standard deviation.
+    counted: which items enter the statistics (default all); every item is transformed.
+    single: a group with one counted member raises, keeps its own value ("raw": mean 0, spread 1)
+    or gets 0. A group whose counted values are all equal has spread 0 exactly, never rounding.
+    """
+    check_word(spread, Spread, "spread")
+    check_word(single, Single, "single")
+    x = np.asarray(x, dtype=np.float64)
+    mean, size = group_mean(x, over, counted)
+    lone = size == 1
+    if single == "error" and lone.any():
+        g = int(np.argmax(lone))
+        i = int(np.argmax(over == g))
+        raise BatchError(
+            f"{what} {g} has a single member (item {i}), so no baseline can be made: "
+            f"sample at least two, or choose single='raw' or single='zero'"
+        )
+    centred = x - mean[over] if baseline != "none" else x.copy()
+    if baseline == "leave_one_out":
+        centred *= (size / np.maximum(size - 1, 1))[over]
+    constant = _constant(x, over, counted, mean.size)
+    if baseline != "none":
+        centred[constant[over]] = np.where(lone[over], 0.0, _exact(x, mean, over))[constant[over]]
+    if spread != "none":
+        sd = group_spread(x, over, ddof=1 if spread == "sample" else 0, counted=counted)
+        centred /= np.where(lone, 1.0, sd + eps)[over]
+    if lone.any():
+        centred = np.where(lone[over], x / (1 + eps * (spread != "none")) if single == "raw" else 0.0, centred)
+    return centred
+
+
+def group_spread(x: Float, over: Int, *, ddof: int, counted: NDArray[np.bool_] | None = None) -> Float:
+    """Standard deviation of each group; exactly 0 where all counted values are equal."""
+    mean, size = group_mean(x, over, counted)
+    deviation = (x - mean[over]) ** 2
+    total, _ = group_mean(deviation, over, counted)
+    sd: Float = np.sqrt(total * size / np.maximum(size - ddof, 1))
+    sd[_constant(x, over, counted, mean.size)] = 0.0
+    return sd
+
+
+def _constant(x: Float, over: Int, counted: NDArray[np.bool_] | None, n: int) -> NDArray[np.bool_]:
+    if counted is not None:
+        x, over = x[counted], over[counted]
+    low, high = np.full(n, np.inf), np.full(n, -np.inf)
+    np.minimum.at(low, over, x)
+    np.maximum.at(high, over, x)
+    equal: NDArray[np.bool_] = low >= high
+    return equal
+
+
+def _exact(x: Float, mean: Float, over: Int) -> Float:
+    """x - mean without the rounding of a mean of equal values (which may differ from them by an ulp)."""
+    difference = x - mean[over]
+    close = np.abs(difference) <= 4 * np.finfo(np.float64).eps * np.abs(x)
+    return np.where(close, 0.0, difference)

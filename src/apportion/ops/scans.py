@@ -1,0 +1,63 @@
+"""Segmented scans: sums and recursions that restart where a segment ends.
+
+All take flat values plus offsets (segment i is ``values[offsets[i]:offsets[i + 1]]``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import jit
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+def segment_sum(values: Float, offsets: Int) -> Float:
+    """Sum of each segment, shape (segments,)."""
+    owner = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))
+    total: Float = np.bincount(owner, weights=values, minlength=offsets.size - 1).astype(np.float64)
+    return total
+
+
+def discounted_suffix(r: Float, offsets: Int, gamma: float = 1.0) -> Float:
+    """G_t = r_t + gamma G_{t+1} within each segment (the return from t on), shape of ``r``."""
+    out = np.empty_like(r, dtype=np.float64)
+    _suffix(np.ascontiguousarray(r, dtype=np.float64), offsets, float(gamma), out)
+    return out
+
+
+@jit
+def _suffix(r, offsets, gamma, out):  # type: ignore[no-untyped-def]
+    for i in range(offsets.size - 1):
+        carry = 0.0
+        for t in range(offsets[i + 1] - 1, offsets[i] - 1, -1):
+            carry = r[t] + gamma * carry
+            out[t] = carry
+
+
+def gae(r: Float, v: Float, active: NDArray[np.bool_], offsets: Int, gamma: float, lam: float, bootstrap: Float) -> Float:
+    """Generalised advantage estimates over the active positions of each segment.
+
+        delta_t = r_t + gamma V_{t+1} - V_t          A_t = delta_t + gamma lam A_{t+1}
+
+    t + 1 is the next *active* position: inactive ones (observation tokens) are skipped, not
+    decayed through, and get 0. After the last active position V is ``bootstrap`` (shape
+    (segments,)), the value of the state a truncated segment ends in, else 0.
+    """
+    out = np.zeros_like(r, dtype=np.float64)
+    _gae(r, v, active, offsets, float(gamma), float(lam), bootstrap, out)
+    return out
+
+
+@jit
+def _gae(r, v, active, offsets, gamma, lam, bootstrap, out):  # type: ignore[no-untyped-def]
+    for i in range(offsets.size - 1):
+        following = bootstrap[i]
+        carry = 0.0
+        for t in range(offsets[i + 1] - 1, offsets[i] - 1, -1):
+            if active[t]:
+                carry = r[t] + gamma * following - v[t] + gamma * lam * carry
+                following = v[t]
+                out[t] = carry

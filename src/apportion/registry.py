@@ -1,0 +1,253 @@
+"""The table of methods, and ``assign``, which chains collect, fit and method."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .batch import Batch
+from .credit import Credit, Preferences
+from .errors import MissingColumn, OptionError
+from .evidence import SOURCES, Bill, Evidence
+from .evidence.sources import check_length
+from .words import Axis, Status, Unit
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What the library knows of a method; call ``spec(batch, **evidence, **options)``."""
+
+    id: str
+    function: Function
+    unit: Unit
+    reads: frozenset[str]
+    evidence: Mapping[str, Axis]
+    source: str | None
+    collect: Function | None
+    fit: Function | None
+    cost: str
+    status: Status
+    unbiased: str
+    smallest: str
+    grows: bool
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+    @property
+    def summary(self) -> str:
+        return self.doc.split("\n")[0]
+
+    @property
+    def options(self) -> dict[str, inspect.Parameter]:
+        """Keyword-only options of the method itself, evidence left out."""
+        return {n: p for n, p in _keywords(self.function).items() if n not in self.evidence}
+
+    def __call__(self, batch: Batch, **given: Any) -> Credit | Preferences:
+        for name in given:
+            if name not in self.evidence and name not in self.options:
+                known = sorted(self.options) or ["none"]
+                raise OptionError(f"{self.id} has no option '{name}'; it has: {', '.join(known)}")
+        arrays = {n: self._evidence(batch, n, given) for n in self.evidence}
+        options = {n: v for n, v in given.items() if n not in self.evidence}
+        self._check_columns(batch)
+        view = batch.only(self._columns())
+        result: Credit | Preferences = self.function(view, **arrays, **options)
+        # The method saw a view; its result names the whole batch (or the rows it took).
+        home = batch if result.batch is view else result.batch
+        defaults = {n: p.default for n, p in self.options.items()}
+        return replace(result, batch=home, method=self.id, options={**defaults, **options})
+
+    def _columns(self) -> set[str]:
+        rewards = {"outcome", "turn_reward", "token_reward"} if "reward" in self.reads else set()
+        return set(self.reads) | rewards
+
+    def _check_columns(self, batch: Batch) -> None:
+        have = set(batch.present)
+        if {"outcome", "turn_reward", "token_reward"} & have:
+            have.add("reward")
+        for name in sorted(self.reads - have - {"spans", "steps", "success"}):
+            batch.need(name, f"for {self.id}") if name != "reward" else _no_reward(self.id)
+
+    def _evidence(self, batch: Batch, name: str, given: Mapping[str, Any]) -> Any:
+        value = given.get(name)
+        if value is None and name in batch.columns():
+            value = getattr(batch, name)
+        if value is None:
+            raise MissingColumn(self._how_to_ask(name))
+        array = np.asarray(value)
+        check_length(name, array, batch, self.evidence[name])
+        return array
+
+    def _how_to_ask(self, name: str) -> str:
+        axis = self.evidence[name]
+        ways = [f"pass {name}= (one per {axis})"]
+        if name in Batch.columns():
+            ways.append(f"give the batch a column: batch.with_columns({name}=...)")
+        if self.source and self.collect:
+            ways.append(f"let it be collected: ap.assign(batch, '{self.id}', {self.source}=...)")
+        if self.fit:
+            ways.append(f"let it be learned from this batch: ap.assign(batch, '{self.id}', fit=True)")
+        return f"{self.id} needs evidence '{name}': " + "; or ".join(ways)
+
+
+def _no_reward(method: str) -> None:
+    from .batch import how_to_give
+
+    raise MissingColumn(how_to_give("reward", f"for {method}"))
+
+
+def _keywords(function: Function) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def method(
+    *,
+    unit: Unit,
+    reads: set[str],
+    evidence: Mapping[str, Axis] | None = None,
+    source: str | None = None,
+    collect: Function | None = None,
+    fit: Function | None = None,
+    cost: str = "0",
+    status: Status,
+    unbiased: str,
+    smallest: str = "",
+    grows: bool = False,
+) -> Callable[[Function], Function]:
+    """Declare a method: a pure function of a batch and recorded evidence.
+
+    unit: what it credits. reads: every batch column it may see ("reward" stands for outcome,
+    turn_reward and token_reward); undeclared columns are hidden from it. evidence: recorded
+    evidence by argument name, with the axis that keys it. source: which live source its
+    ``collect`` asks. cost: extra cost a trajectory in T tokens, N units, K samples, G group size.
+    unbiased: "yes", or why not. smallest: the smallest batch that works, as a Python expression.
+    grows: True where ``collect`` returns a larger batch of fresh rollouts.
+    """
+
+    def register(function: Function) -> Function:
+        id_ = function.__name__.rstrip("_")
+        spec = Method(
+            id_, function, unit, frozenset(reads), dict(evidence or {}), source, collect, fit,
+            cost, status, unbiased, smallest, grows,
+        )  # fmt: skip
+        known = _METHODS.get(id_)
+        if known is not None and known.function.__module__ != function.__module__:
+            raise OptionError(f"method '{id_}' is registered twice: {known.function.__module__} and {function.__module__}")
+        _METHODS[id_] = spec
+
+        @functools.wraps(function)
+        def call(batch: Batch, **given: Any) -> Credit | Preferences:
+            return spec(batch, **given)
+
+        return call
+
+    return register
+
+
+@functools.cache
+def _load() -> None:
+    package = importlib.import_module("apportion.methods")
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"apportion.methods.{module.name}")
+
+
+def methods() -> dict[str, Method]:
+    """All registered methods by id, sorted."""
+    _load()
+    return dict(sorted(_METHODS.items()))
+
+
+def get(id_: str) -> Method:
+    """The method with this id, or an error that names the nearest ones."""
+    _load()
+    if id_ in _METHODS:
+        return _METHODS[id_]
+    import difflib
+
+    near = difflib.get_close_matches(id_, _METHODS, n=3) or sorted(_METHODS)
+    raise OptionError(f"no method '{id_}'; did you mean {', '.join(near)}? (apportion methods lists all)")
+
+
+def assign(
+    batch: Batch,
+    id_: str,
+    *,
+    rng: np.random.Generator | int | None = None,
+    fit: bool = False,
+    learned: Any = None,
+    **given: Any,
+) -> Credit | Preferences:
+    """Credit a batch: collect what the method must ask, fit what it must learn, then run it.
+
+    ``sampler=``, ``policy=`` or ``judge=`` is asked for evidence that was not given; ``fit=True``
+    learns it from this batch, ``learned=`` uses what was learned before. Remaining keywords are
+    recorded evidence, options of the method, of its ``collect`` or of its ``fit``.
+
+    >>> credit = assign(batch, "gigpo", omega=0.5)  # doctest: +SKIP
+    """
+    spec = get(id_)
+    generator = np.random.default_rng(rng)
+    sources = {n: given.pop(n) for n in SOURCES if n in given}
+    evidence = _gather(spec, batch, generator, fit, learned, sources, given)
+    own = set(spec.evidence) | set(spec.options)
+    call = {n: v for n, v in given.items() if n in own}
+    stray = set(given) - own - _extra(spec.collect) - _extra(spec.fit)
+    if stray:
+        known = sorted(set(spec.options) | _extra(spec.collect) | _extra(spec.fit))
+        raise OptionError(f"{id_} has no option '{sorted(stray)[0]}'; it has: {', '.join(known) or 'none'}")
+    home = evidence.batch if evidence.batch is not None else batch
+    result = spec(home, **evidence.arrays, **call)
+    found: dict[str, Any] = {"bill": result.bill + evidence.bill}
+    if isinstance(result, Credit):
+        found["diagnostics"] = {**evidence.diagnostics, **result.diagnostics}
+    return replace(result, **found)
+
+
+def _extra(function: Function | None) -> set[str]:
+    return set(_keywords(function)) - {"rng"} if function is not None else set()
+
+
+def _gather(
+    spec: Method, batch: Batch, rng: np.random.Generator, fit: bool, learned: Any, sources: dict[str, Any], given: dict[str, Any]
+) -> Evidence:
+    """Evidence from the source, the learned object or a fit; nothing where all of it was given."""
+    for name, source in sources.items():
+        if name != spec.source:
+            wants = f"it asks {spec.source}=" if spec.source else "it asks none"
+            raise OptionError(f"{spec.id} does not ask a {name}: {wants}")
+        if not isinstance(source, SOURCES[name]):
+            raise OptionError(
+                f"{name}= is {type(source).__name__}, which is no {SOURCES[name].__name__} (see apportion.evidence)"
+            )
+    if spec.source in sources and spec.collect is not None:
+        keywords = {n: v for n, v in given.items() if n in _extra(spec.collect)}
+        evidence: Evidence = spec.collect(batch, sources[spec.source], rng=rng, **keywords)
+    elif learned is not None:
+        evidence = learned.evidence(batch)
+    elif fit:
+        if spec.fit is None:
+            raise OptionError(f"{spec.id} has nothing to fit")
+        keywords = {n: v for n, v in given.items() if n in _extra(spec.fit)}
+        taught = spec.fit(batch, rng=rng, **keywords)
+        evidence = taught.evidence(batch)
+        evidence = replace(evidence, bill=evidence.bill + taught.bill)
+    else:
+        return Evidence(bill=Bill())
+    evidence.check(batch)
+    return evidence
