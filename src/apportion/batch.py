@@ -222,4 +222,5 @@ def how_to_give(name: str, why: str = "") -> str:
     what = Batch.columns()[name]["give"] if name in Batch.columns() else extra.get(name, name)
     field_name = "outcome" if name == "reward" else name
     because = f" {why}" if why else ""
-    return f"column '{name}' is missing{because}. Give {field_name}= ({what}) when you make the batch, or batch.with_columns({field_name}=...)."
+    way = f"Give {field_name}= ({what}) when you make the batch, or batch.with_columns({field_name}=...)."
+    return f"column '{name}' is missing{because}. {way}"

@@ -94,7 +94,8 @@ def _structure(batch: Batch) -> None:
         u = int(np.argmax(empty))
         i = int(batch.within("turn", "trajectory")[u])
         raise BatchError(
-            f"turn {u} (turn {u - int(batch.trajectory_turns[i])} of trajectory {i}) has no action token: merge it with a neighbour or fix the action mask"
+            f"turn {u} (turn {u - int(batch.trajectory_turns[i])} of trajectory {i}) has no action token: "
+            "merge it with a neighbour or fix the action mask"
         )
     if batch.step_offsets is not None:
         steps = _offsets("step_offsets", batch.step_offsets, batch.action.size, "tokens")

@@ -119,7 +119,7 @@ class Credit:
         from .edges.padded import to_padded
 
         if values in ("token", "keep"):
-            array = self.token if values == "token" else self.kept
+            array: Any = self.token if values == "token" else self.kept
         elif values in self.targets:
             array = self.targets[values]
         else:
