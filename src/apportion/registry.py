@@ -30,6 +30,7 @@ class Method:
     function: Function
     unit: Unit
     reads: frozenset[str]
+    may_read: frozenset[str]
     evidence: Mapping[str, Axis]
     source: str | None
     collect: Function | None
@@ -70,13 +71,13 @@ class Method:
 
     def _columns(self) -> set[str]:
         rewards = {"outcome", "turn_reward", "token_reward"} if "reward" in self.reads else set()
-        return set(self.reads) | rewards
+        return set(self.reads) | set(self.may_read) | rewards
 
     def _check_columns(self, batch: Batch) -> None:
         have = set(batch.present)
         if {"outcome", "turn_reward", "token_reward"} & have:
             have.add("reward")
-        for name in sorted(self.reads - have - {"spans", "steps", "success"}):
+        for name in sorted(self.reads - have):
             batch.need(name, f"for {self.id}") if name != "reward" else _no_reward(self.id)
 
     def _evidence(self, batch: Batch, name: str, given: Mapping[str, Any]) -> Any:
@@ -119,6 +120,7 @@ def method(
     *,
     unit: Unit,
     reads: set[str],
+    may_read: set[str] | None = None,
     evidence: Mapping[str, Axis] | None = None,
     source: str | None = None,
     collect: Function | None = None,
@@ -131,8 +133,9 @@ def method(
 ) -> Callable[[Function], Function]:
     """Declare a method: a pure function of a batch and recorded evidence.
 
-    unit: what it credits. reads: every batch column it may see ("reward" stands for outcome,
-    turn_reward and token_reward); undeclared columns are hidden from it. evidence: recorded
+    unit: what it credits. reads: batch columns it needs ("reward" stands for outcome,
+    turn_reward and token_reward); may_read: columns it uses when the batch has them; all others
+    are hidden from it. evidence: recorded
     evidence by argument name, with the axis that keys it. source: which live source its
     ``collect`` asks. cost: extra cost a trajectory in T tokens, N units, K samples, G group size.
     unbiased: "yes", or why not. smallest: the smallest batch that works, as a Python expression.
@@ -142,7 +145,7 @@ def method(
     def register(function: Function) -> Function:
         id_ = function.__name__.rstrip("_")
         spec = Method(
-            id_, function, unit, frozenset(reads), dict(evidence or {}), source, collect, fit,
+            id_, function, unit, frozenset(reads), frozenset(may_read or ()), dict(evidence or {}), source, collect, fit,
             cost, status, unbiased, smallest, grows,
         )  # fmt: skip
         known = _METHODS.get(id_)

@@ -1,0 +1,134 @@
+"""pooled_td (ours): values pooled over the states a batch happens to meet again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..batch import Batch
+from ..credit import Credit
+from ..errors import BatchError, OptionError
+from ..ids import Int
+from ..ops.markov import pooled_values
+from ..ops.scans import gae
+from ..registry import method
+from ..structure import Bool, Float
+
+_SWEEPS = 10_000
+
+
+@method(
+    unit="turn",
+    reads={"reward", "group", "state"},
+    may_read={"truncated", "bootstrap"},
+    cost="0",
+    status="ours",
+    unbiased="no: exact in the limit of many visits if a key says all that matters; finite batches carry noise in V",
+    smallest=(
+        "Batch.from_turns([[1, 1], [1, 1]], outcome=[1.0, 0.0], group=[0, 0], "
+        "state=['start', 'left', 'end', 'start', 'right', 'end'])"
+    ),
+)
+def pooled_td(batch: Batch, *, lam: float = 0.0, folds: int = 8) -> Credit:
+    """Temporal differences against values pooled over all visits to a state by *other* trajectories.
+
+        V = r + P V                 solved on the batch's own transition counts (certainty equivalence)
+        delta_t = r_t + V(s_{t+1}) - V(s_t)          A_t = delta_t + lam A_{t+1}
+
+    A batch of rollouts is already a map: wherever two trajectories stood in the same state, what
+    happened to one says what the other could expect. V joins all those stretches, so a state met
+    twice late in an episode serves every path that leads there. One value per turn, no extra
+    sampling, no model. Undiscounted.
+
+    Cross-fitting: the j-th rollout of every prompt belongs to fold j mod ``folds``, and its V is
+    estimated without that fold, so no reward enters its own baseline. A state that no other fold
+    met has no V; the turns between two known states then share the difference between them. With
+    no repeated state but the common first one, and ``folds`` at least the group size, this *is* RLOO.
+
+    lam: 0 trusts V wholly (lowest variance); 1 uses V(s_t) as a baseline only, R - V(s_t).
+    reads ``state``: keys made from what the policy saw, null where unknown. Where keys leave out
+    something that matters, V is the average over what they hide and credit is biased.
+    diagnostics: ``known`` (share of turns that start in a state with a V), ``sweeps``.
+
+    Source: ours. Kin: certainty-equivalent TD (Sutton 1988), GiGPO's anchor groups (which compare
+    returns, not values, and stay within one prompt).
+    """
+    if folds < 2:
+        raise OptionError(f"folds = {folds}: cross-fitting needs at least 2")
+    batch.need("state", "for pooled_td")
+    fold = _fold(batch, folds)
+    key = _by_time(batch)
+    terminal = batch.prefix_offsets[1:] - 1
+    start, end, reward = _stretches(batch, key >= 0)
+    following = np.where(np.isin(end, terminal), -1, key[end])
+    reward = reward + _end_value(batch)[batch.within("prefix", "trajectory")[end]] * (following < 0)
+    order = np.argsort(key[start], kind="stable")
+    walker = fold[batch.within("prefix", "trajectory")[start]][order]
+
+    value = np.full(batch.n_prefixes, np.nan)
+    walked = fold[batch.within("prefix", "trajectory")]
+    sweeps = 0
+    for f in np.unique(fold):
+        others = (walker != f).astype(np.float64)
+        v, used = pooled_values(key[start][order], following[order], reward[order], others, int(key.max()) + 1, _SWEEPS)
+        sweeps = max(sweeps, used)
+        own = (walked == f) & (key >= 0)
+        value[own] = v[key[own]]
+        # a first state that nobody else met: the mean reward of the other folds is still a baseline
+        first = batch.prefix_offsets[:-1][fold == f]
+        value[first[np.isnan(value[first])]] = batch.reward[fold != f].mean()
+    value[terminal] = _end_value(batch)
+
+    start, end, reward = _stretches(batch, ~np.isnan(value))
+    per_trajectory = np.searchsorted(start, batch.prefix_offsets)
+    everywhere = np.ones(start.size, dtype=np.bool_)
+    advantage = gae(reward, value[start], everywhere, per_trajectory, 1.0, lam, value[terminal])
+    of_turn = np.searchsorted(start, batch.prefix_before, side="right") - 1
+    known = float(np.isin(batch.prefix_before, start).mean())
+    return Credit.of(batch, "turn", advantage[of_turn], diagnostics={"known": known, "sweeps": float(sweeps)})
+
+
+def _fold(batch: Batch, folds: int) -> Int:
+    """Fold of each trajectory: its rank among the rollouts of its prompt, mod ``folds``."""
+    over = batch.within("trajectory", "group")
+    order = np.argsort(over, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(over.size) - np.searchsorted(over[order], over[order])
+    fold: Int = rank % folds
+    if np.unique(fold).size < 2:
+        raise BatchError(
+            "every prompt has a single rollout, so there is no other trajectory to pool values from: sample at least two"
+        )
+    return fold
+
+
+def _by_time(batch: Batch) -> Int:
+    """State keys renumbered so that later states have higher numbers (null stays -1)."""
+    codes = batch.need("state").codes
+    when = np.arange(batch.n_prefixes) - batch.prefix_offsets[batch.within("prefix", "trajectory")]
+    latest = np.zeros(int(codes.max()) + 2, dtype=np.int64)
+    np.maximum.at(latest, codes, when)
+    rank = np.empty_like(latest)
+    rank[np.argsort(latest[:-1], kind="stable")] = np.arange(latest.size - 1)
+    rank[-1] = -1
+    renumbered: Int = rank[codes]
+    return renumbered
+
+
+def _stretches(batch: Batch, marked: Bool) -> tuple[Int, Int, Float]:
+    """From each marked prefix to the next one (or the end): start, end and the reward in between."""
+    terminal = np.zeros(batch.n_prefixes, dtype=np.bool_)
+    terminal[batch.prefix_offsets[1:] - 1] = True
+    start = np.flatnonzero(marked & ~terminal)
+    stops = np.flatnonzero(marked | terminal)
+    end = stops[np.searchsorted(stops, start, side="right")]
+    arriving = np.zeros(batch.n_prefixes + 1)
+    arriving[batch.prefix_before + 1] = batch.rewards("turn")
+    reward = np.add.reduceat(arriving, np.stack([start + 1, end + 1], axis=1).ravel())[::2]
+    return start, end, reward
+
+
+def _end_value(batch: Batch) -> Float:
+    """Value after the last turn: 0, or the bootstrap value of a truncated trajectory."""
+    if batch.truncated is None or batch.bootstrap is None:
+        return np.zeros(batch.n_trajectories)
+    return np.where(batch.truncated, batch.bootstrap, 0.0)
