@@ -1,0 +1,57 @@
+# make setup   .venv with the light base, apportion installed editable
+# make demo    setup, then the quick benchmark: leaderboard, one measured sentence, report.html
+# make check   format, lint, strict types, import directions
+# make test    all tests
+# make bench   speed against the peers (torch and others, in a .venv-peers of their own)
+# make clean   removes what the above made
+
+VENV  := .venv
+PEERS := .venv-peers
+BIN   := $(VENV)/bin
+PIP   := -m pip --disable-pip-version-check --quiet install
+# The first interpreter on PATH that runs, is new enough and can make a virtual environment.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+
+.PHONY: setup demo check test bench clean
+
+setup: $(VENV)/.stamp-base
+
+$(VENV)/.stamp-base: pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "apportion needs Python 3.10 or newer with venv and pip (or say which: make PYTHON=/path/to/python)"; exit 1; }
+	@echo "Setting up $(VENV) with $(PYTHON)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP) -e .
+	@touch $@
+
+$(VENV)/.stamp-test: $(VENV)/.stamp-base constraints.txt
+	@echo "Installing what checks and tests need"
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: setup
+	$(BIN)/apportion bench run --suite quick --out runs/demo --no-report
+	$(BIN)/apportion bench report runs/demo
+
+check: $(VENV)/.stamp-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+test: $(VENV)/.stamp-test
+	$(BIN)/python -m pytest -n 2
+
+$(PEERS)/.stamp: pyproject.toml perf/requirements.txt
+	@[ -n "$(PYTHON)" ] || { echo "make bench needs Python 3.10 or newer with venv and pip (make PYTHON=/path/to/python)"; exit 1; }
+	@echo "Installing the peers into $(PEERS) (torch among them: this takes a while)"
+	@[ -x $(PEERS)/bin/python ] || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python $(PIP) -e . -r perf/requirements.txt
+	@touch $@
+
+bench: $(PEERS)/.stamp
+	$(PEERS)/bin/python perf/run.py
+
+clean:
+	rm -rf $(VENV) $(PEERS) runs report.html build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
