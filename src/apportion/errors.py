@@ -25,3 +25,7 @@ class OptionError(ApportionError, TypeError):
 
 class TruthAccessError(ApportionError, PermissionError):
     """Exact truth was read outside an oracle."""
+
+
+class BenchError(ApportionError, ValueError):
+    """A benchmark run cannot start, or its folder cannot be used."""

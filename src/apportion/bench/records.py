@@ -1,0 +1,89 @@
+"""What the benchmark passes around: cells of work, rows of results, and what tasks and entrants show."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+#: What a cell measures: the update against the exact gradient, learning from scratch, credit
+#: against the truth unit by unit, and the evidence a method pays for.
+Measure = Literal["gradient", "learning", "identification", "cost"]
+MEASURES: tuple[Measure, ...] = ("gradient", "learning", "identification", "cost")
+
+
+class Row(NamedTuple):
+    """One number of the result file; ``batch`` is 0 and ``lr`` NaN where they do not apply."""
+
+    method: str
+    task: str
+    seed: int
+    measure: str
+    metric: str
+    batch: int
+    lr: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The smallest piece of work that is done, kept and repeated as a whole."""
+
+    method: str
+    task: str
+    seed: int
+    measure: Measure
+
+    @property
+    def id(self) -> str:
+        """A file name, the same on every system and different for different cells.
+
+        Names that a file system could alter or confuse (other characters, capitals, great
+        length) are made plain and told apart by a short digest.
+        """
+        return "+".join((plain_name(self.task), plain_name(self.method), self.measure, str(self.seed)))
+
+
+def plain_name(name: str) -> str:
+    """``name`` if it is safe in a file name, else a safe form with eight digits of its digest."""
+    if re.fullmatch(r"[a-z0-9_][a-z0-9_.=-]{0,59}", name):
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return re.sub(r"[^a-z0-9_.=-]+", "-", name.lower())[:50].strip("-.") + "-" + digest
+
+
+class Task(Protocol):
+    """What the runner needs of a task; measuring needs more (see :mod:`apportion.bench.tabular`)."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def tags(self) -> Collection[str]: ...
+    @property
+    def horizon(self) -> int: ...
+    @property
+    def title(self) -> str: ...
+    def describe(self) -> dict[str, Any]:
+        """The complete definition as JSON: equal descriptions mean equal tasks."""
+        ...
+
+
+class Entrant(Protocol):
+    """A method with its options and source of evidence, as it enters the benchmark."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+    @property
+    def oracle(self) -> bool: ...
+    @property
+    def paid(self) -> bool: ...
+    @property
+    def title(self) -> str: ...
