@@ -1,0 +1,127 @@
+"""The controlled bifurcation family: long routine stretches, a few turns that decide.
+
+A rollout is on track or derailed (its *status*) and stands in one of several rooms. At a fork one
+action keeps it on track and the others derail it with set chances; at every routine turn all
+actions have exactly the same Q: they only walk between rooms, which changes nothing but what is
+seen. Luck derails it too, whatever is done. The last status and the prompt set the chance of reward.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .tabular import Float, Task, binary_words
+
+CLASSES = 4
+ROUTINE_KINDS = 8
+SEVERITY = (1.0, 0.8, 0.6)
+
+
+def bifurcation(
+    id_: str,
+    *,
+    horizon: int,
+    title: str,
+    tags: tuple[str, ...] = (),
+    forks: int = 3,
+    gap: float = 0.8,
+    drift: float = 0.1,
+    rooms: int = 2,
+    recover: float = 0.0,
+    hidden: bool = False,
+    routine_entropy: float = 1.0,
+    prompts: int = 16,
+    tokens: int = 3,
+    width: int = 24,
+    seed: int = 0,
+) -> Task:
+    """Build one task of the family.
+
+    forks: how many turns decide, spread evenly. gap: success of "on track" lost by the worst wrong
+    action. drift: chance that luck derails a rollout over the whole horizon. rooms: how many
+    look-alikes every situation has (1: states recur most). recover: chance that the right action
+    at a later fork puts a derailed rollout back on track. hidden: the status is never shown.
+    routine_entropy: 1 leaves routine choices nearly uniform, 0 makes them nearly certain.
+    width: features a context; contexts outnumber them, so parameters are shared.
+    """
+    rng = np.random.default_rng(seed)
+    A, S = 4, 2 * rooms
+    at = np.unique(np.round((np.arange(forks) + 0.5) / forks * horizon - 0.5).astype(np.int64))
+    kind = rng.integers(CLASSES, size=(prompts, forks))
+    kernel_of = np.zeros((prompts, horizon), dtype=np.int64)
+    kernel_of[:, at] = 1 + kind[:, : at.size]
+    fork = kernel_of > 0
+    # status, room and position are seen; a hidden status is masked out of the observation
+    status, room = np.divmod(np.arange(S), rooms)
+    shown = room if hidden else np.arange(S)
+    place = (np.arange(prompts)[:, None] * (horizon + 1) + np.arange(horizon + 1)) * S
+    observation = place[:, :, None] + shown[None, None, :]
+    visible = np.zeros(S, dtype=np.int64) if hidden else status
+    number = np.cumsum(fork, axis=1) - 1
+    fork_context = (number * CLASSES + (kernel_of - 1))[:, :, None] * 2 + visible
+    routine = forks * CLASSES * 2 + (np.arange(horizon) % ROUTINE_KINDS)[None, :, None] * 2 + visible
+    context = np.where(fork[:, :, None], fork_context, np.broadcast_to(routine, fork_context.shape))
+    C = forks * CLASSES * 2 + ROUTINE_KINDS * 2
+    offset = rng.normal(size=(C, A)) * 0.7
+    right = np.arange(forks * CLASSES * 2) // 2 % CLASSES
+    offset[np.arange(right.size), right] -= 0.5  # the policy starts with a taste for the wrong action
+    offset[forks * CLASSES * 2 :] *= 1.0 + 6.0 * (1.0 - routine_entropy)
+    features = rng.normal(size=(C, width)) / np.sqrt(width)
+    ease = np.linspace(0.0, 1.0, prompts)
+    good, bad = 0.3 + 0.69 * ease, 0.96 * ease**4
+    return Task(
+        id=id_, title=title, family="bifurcation", tags=("credit", *tags),
+        start=np.tile(np.where(status == 0, 1.0 / rooms, 0.0), (prompts, 1)),
+        kernels=_kernels(rng, A, rooms, gap, drift / horizon, recover),
+        kernel_of=kernel_of,
+        success=np.where(status[None, :] == 0, good[:, None], bad[:, None]),
+        observation=observation, context=context.astype(np.int64), offset=offset, features=features, fork=fork,
+        words=binary_words(A, tokens),
+        definition={
+            "horizon": horizon, "forks": at.tolist(), "gap": gap, "drift": drift, "rooms": rooms, "recover": recover,
+            "hidden": hidden, "routine_entropy": routine_entropy, "tokens": tokens, "width": width, "seed": seed,
+        },
+    )  # fmt: skip
+
+
+def _kernels(rng: np.random.Generator, A: int, rooms: int, gap: float, slip: float, recover: float) -> Float:
+    """(1 + CLASSES, S, A, S): the routine kernel, then one per class of fork."""
+    walk = rng.dirichlet(np.ones(rooms), size=(rooms, A))  # rooms depend on the action, value does not
+    stay = np.zeros((1 + CLASSES, 2, A))  # chance to be on track afterwards, by status and action
+    stay[0, 0] = 1.0 - slip
+    for c in range(CLASSES):
+        stay[1 + c, 0] = 1.0 - slip
+        wrong = [(c + 1 + i) % A for i in range(A - 1)]
+        stay[1 + c, 0, wrong] = (1.0 - slip) * (1.0 - gap * np.asarray(SEVERITY))
+        stay[1 + c, 1, c] = recover
+    status = np.stack([stay, 1.0 - stay], axis=-1)
+    kernels = np.einsum("ksat,rau->ksratu", status, walk)
+    return kernels.reshape(1 + CLASSES, 2 * rooms, A, 2 * rooms)
+
+
+@cache
+def variants() -> dict[str, dict[str, Any]]:
+    """Arguments of every shipped variant, by id; one knob moves at a time from ``horizon-100``."""
+    made: dict[str, dict[str, Any]] = {}
+    for T in (10, 20, 30, 100, 300, 500):
+        made[f"bifurcation/horizon-{T}"] = {"horizon": T, "title": f"three forks in {T} turns", "tags": ("horizon",)}
+    knobs: dict[str, dict[str, Any]] = {
+        "hidden": {"hidden": True, "title": "the status is never shown"},
+        "recoverable": {"recover": 0.8, "title": "a later fork can repair an earlier mistake"},
+        "sure-routine": {"routine_entropy": 0.5, "title": "routine turns are nearly certain"},
+        "rare-states": {"rooms": 16, "title": "states seldom recur"},
+        "small-gap": {"gap": 0.3, "title": "forks matter little"},
+        "lucky": {"drift": 0.5, "title": "half of the rollouts are derailed by luck"},
+    }
+    for name, knob in knobs.items():
+        made[f"bifurcation/{name}"] = {"horizon": 100, "tags": (name,), **knob}
+    return made
+
+
+@cache
+def build(id_: str) -> Task:
+    """The shipped variant with this id."""
+    return bifurcation(id_, **variants()[id_])

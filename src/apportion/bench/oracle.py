@@ -1,0 +1,106 @@
+"""Exact truth, and the guard that keeps everything but oracles away from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from ..errors import TruthAccessError
+from ..ops.markov import backward, forward
+from .tabular import Float, Task
+
+_OPEN: ContextVar[bool] = ContextVar("apportion_oracle", default=False)
+
+
+@contextmanager
+def oracle() -> Iterator[None]:
+    """The only scope in which truth can be read: oracle sources and the measuring instruments."""
+    token = _OPEN.set(True)
+    try:
+        yield
+    finally:
+        _OPEN.reset(token)
+
+
+class Truth:
+    """Exact quantities of a task under a policy; reading any of them outside ``oracle()`` raises.
+
+    V (P, T + 1, S), Q (P, T, S, A): latent values. d (P, T + 1, S): state occupancy.
+    A (P, T, S, A): advantage of the action given what the policy *sees* (states that look alike
+    share it); latent (P, T, S, A): given the state, privileged where something is hidden.
+    pi (C, A); J: expected return over prompts; gradient (D, A): dJ/dtheta.
+    """
+
+    def __init__(self, **arrays: Any) -> None:
+        self.__dict__["_arrays"] = arrays
+
+    def __getattr__(self, name: str) -> Any:
+        if not _OPEN.get():
+            raise TruthAccessError(f"truth.{name} was read outside an oracle: methods and their sources must not see the truth")
+        return self.__dict__["_arrays"][name]
+
+
+def truth(task: Task, theta: Float) -> Truth:
+    """Solve the task for the policy with parameters ``theta`` by backward induction."""
+    pi = task.policy(theta)
+    v, q = backward(task.kernels, task.kernel_of, task.context, pi, task.success)
+    d = forward(task.kernels, task.kernel_of, task.context, pi, task.start)
+    latent = q - v[:, :-1, :, None]
+    seen = _given_observation(task, d[:, :-1], q)
+    rows = pi[task.context]
+    advantage = seen - (rows * seen).sum(-1, keepdims=True)
+    coefficient = np.zeros_like(pi)
+    np.add.at(coefficient, task.context.ravel(), (d[:, :-1, :, None] * rows * latent).reshape(-1, pi.shape[1]))
+    return Truth(
+        V=v, Q=q, d=d, pi=pi, A=advantage, latent=latent,
+        J=float((d[:, 0] * v[:, 0]).sum() / task.prompts),
+        gradient=task.features.T @ coefficient / task.prompts,
+        prompt_gradient=_by_prompt(task, d, rows, latent),
+    )  # fmt: skip
+
+
+def expected_return(task: Task, theta: Float) -> float:
+    """J(theta) alone; used for learning curves and one-step gains by the instruments."""
+    v, _ = backward(task.kernels, task.kernel_of, task.context, task.policy(theta), task.success)
+    return float((task.start * v[:, 0]).sum() / task.prompts)
+
+
+def _given_observation(task: Task, d: Float, q: Float) -> Float:
+    """E[Q | prompt, turn, what is seen]: states that look alike are averaged by their occupancy."""
+    P, T, S, A = q.shape
+    seen = task.observation[:, :T]
+    flat = (np.arange(P * T).reshape(P, T, 1) * (int(seen.max()) + 1) + seen).ravel()
+    _, group = np.unique(flat, return_inverse=True)
+    weight = d.ravel() + 1e-300  # unvisited look-alikes still get a defined average
+    total = np.bincount(group, weights=weight)
+    mean = np.stack([np.bincount(group, weights=weight * q[..., a].ravel()) / total for a in range(A)], axis=1)
+    given: Float = mean[group].reshape(P, T, S, A)
+    return given
+
+
+def _by_prompt(task: Task, d: Float, rows: Float, latent: Float) -> Float:
+    """dJ/dtheta of each prompt, shape (P, D, A)."""
+    P, T, S, A = rows.shape
+    out = np.empty((P, task.features.shape[1], A))
+    for p in range(P):
+        coefficient = np.zeros((task.features.shape[0], A))
+        np.add.at(coefficient, task.context[p].ravel(), (d[p, :T, :, None] * rows[p] * latent[p]).reshape(-1, A))
+        out[p] = task.features.T @ coefficient
+    return out
+
+
+def attainable(task: Task, steps: int = 400) -> float:
+    """The best expected return exact gradient ascent finds within the policy class."""
+    theta, m, s = task.start_theta, 0.0, 0.0
+    best = expected_return(task, theta)
+    with oracle():
+        for i in range(1, steps + 1):
+            g = truth(task, theta).gradient
+            m, s = 0.9 * m + 0.1 * g, 0.99 * s + 0.01 * g * g
+            theta = theta + 0.3 * (m / (1 - 0.9**i)) / (np.sqrt(s / (1 - 0.99**i)) + 1e-12)
+            best = max(best, expected_return(task, theta))
+    return best
