@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,13 +30,18 @@ def check(batch: Batch) -> None:
         codes = getattr(batch, name)
         if codes is not None:
             _set(batch, name, _codes(name, codes, batch.n_trajectories, nullable=False))
+    _nested(batch)
     if np.unique(batch.trajectory.codes).size != batch.n_trajectories:
         codes, first = np.unique(batch.trajectory.codes, return_index=True)
         dup = int(np.setdiff1d(np.arange(batch.n_trajectories), first)[0])
         raise BatchError(f"trajectory[{dup}] = {batch.trajectory.name(dup)!r} is used twice: trajectory ids must be distinct")
     _rewards(batch)
     _spans(batch)
-    if batch.limit is not None and batch.limit < 1:
+    if batch.limit is None:
+        return
+    if not isinstance(batch.limit, (int, np.integer)) or isinstance(batch.limit, bool):
+        raise BatchError(f"limit = {batch.limit!r}: expected one int, the generation limit in tokens")
+    if batch.limit < 1:
         raise BatchError(f"limit = {batch.limit}: the generation limit must be at least 1 token")
 
 
@@ -58,8 +64,12 @@ def unchecked(batch: Batch, changes: Mapping[str, Any]) -> Batch:
 def _array(name: str, value: Any, kind: str) -> Any:
     try:
         array = np.asarray(value)
-        if kind == "int" and array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
+        if array.dtype.kind not in "biufO":
+            raise ValueError(f"got {array.dtype.name}s")
+        if kind == "int" and array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.floor(array))).all():
             raise ValueError("not whole numbers")
+        if kind == "bool" and array.dtype.kind != "b" and not ((array == 0) | (array == 1)).all():
+            raise ValueError("not all 0 or 1")
         array = array.astype(_DTYPES[kind])
     except (TypeError, ValueError) as error:
         raise BatchError(f"{name}: expected a 1-D array of {kind}s ({error})") from None
@@ -113,7 +123,7 @@ def _column(batch: Batch, name: str, value: Any, meta: Mapping[str, Any]) -> Any
     if meta["kind"] == "codes":
         return _codes(name, value, n, nullable=True, axis=meta["axis"])
     if meta["kind"] == "text":
-        texts = tuple(value)
+        texts = (value,) if isinstance(value, str) else tuple(value)
         _length(name, len(texts), n, meta["axis"])
         bad = next((i for i, t in enumerate(texts) if t is not None and not isinstance(t, str)), None)
         if bad is not None:
@@ -145,12 +155,36 @@ def _finite(name: str, array: Any, meta: Mapping[str, Any]) -> None:
 
 
 def _codes(name: str, value: Any, n: int, *, nullable: bool, axis: str = "trajectory") -> Codes:
-    codes = value if isinstance(value, Codes) else Codes.of(value)
+    try:
+        codes = value if isinstance(value, Codes) else Codes.of(value)
+    except TypeError as error:
+        raise BatchError(f"{name}: expected one hashable name per {axis} ({error})") from None
     _length(name, len(codes), n, axis)
+    wild = (codes.codes < -1) | (codes.codes >= codes.n)
+    if wild.any():
+        i = int(np.argmax(wild))
+        raise BatchError(f"{name}.codes[{i}] = {codes.codes[i]}: there are names 0 to {codes.n - 1}, and -1 for null")
     if not nullable and (codes.codes < 0).any():
         raise BatchError(f"{name}[{int(np.argmax(codes.codes < 0))}] is None: every {axis} needs one")
+    if not nullable and np.unique(codes.codes).size < codes.n:
+        codes = codes.take(np.arange(n))  # names nobody bears would count as empty groups
     codes.codes.setflags(write=False)
     return codes
+
+
+def _nested(batch: Batch) -> None:
+    if batch.episode is None or batch.group is None:
+        return
+    first = np.unique(batch.episode.codes, return_index=True)[1]
+    home = np.zeros(batch.episode.n, dtype=np.int64)
+    home[batch.episode.codes[first]] = batch.group.codes[first]
+    stray = batch.group.codes != home[batch.episode.codes]
+    if stray.any():
+        i = int(np.argmax(stray))
+        raise BatchError(
+            f"group[{i}] = {batch.group.name(i)!r}, but episode {batch.episode.name(i)!r} began in group "
+            f"{batch.group.names[home[batch.episode.codes[i]]]!r}: the trajectories of an episode share one group"
+        )
 
 
 def _rewards(batch: Batch) -> None:
@@ -165,14 +199,20 @@ def _rewards(batch: Batch) -> None:
 
 
 def _spans(batch: Batch) -> None:
+    tables = {}
     for name, table in batch.spans.items():
-        start, end = np.asarray(table.start), np.asarray(table.end)
-        if start.shape != end.shape or start.ndim != 1:
+        start = _array(f"spans[{name!r}].start", table.start, "int")
+        end = _array(f"spans[{name!r}].end", table.end, "int")
+        if start.shape != end.shape:
             raise BatchError(f"spans[{name!r}]: start has shape {start.shape}, end {end.shape}; expected equal 1-D arrays")
+        if len(table.label) not in (0, start.size):
+            raise BatchError(f"spans[{name!r}].label has {len(table.label)} entries, expected {start.size} (or none)")
         bad: Bool = (start < 0) | (end <= start) | (end > batch.n_tokens)
         if bad.any():
             i = int(np.argmax(bad))
             raise BatchError(f"spans[{name!r}][{i}] = [{start[i]}, {end[i]}): expected 0 <= start < end <= {batch.n_tokens}")
+        tables[name] = replace(table, start=start, end=end, label=tuple(table.label))
+    _set(batch, "spans", tables)
 
 
 def same(a: Batch, b: Batch) -> bool:

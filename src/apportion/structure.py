@@ -80,6 +80,8 @@ class Structure:
             return self.n_tokens
         if axis == "prefix":
             return self.n_prefixes
+        if axis == "step_prefix":
+            return self.n_steps + self.n_trajectories
         if axis == "episode":
             return self.n_trajectories if self.episode is None else self.episode.n
         if axis == "group":
@@ -108,22 +110,25 @@ class Structure:
         """
         key = (fine, coarse)
         if key not in self._maps:
-            self._maps[key] = self._within(fine, coarse)
+            found = self._within(fine, coarse)
+            found.setflags(write=False)  # shared by every caller
+            self._maps[key] = found
         return self._maps[key]
 
     def _within(self, fine: Axis, coarse: Axis) -> Int:
-        if fine == "prefix":
-            per = np.diff(self.trajectory_turns) + 1
-            owner = np.repeat(np.arange(self.n_trajectories, dtype=np.int64), per)
+        if fine == coarse:
+            return np.arange(self.count(fine), dtype=np.int64)
+        if fine in ("prefix", "step_prefix") and coarse in ("trajectory", "episode", "group"):
+            owner = spread(self.prefix_offsets if fine == "prefix" else self.step_prefix_offsets)
             return owner if coarse == "trajectory" else self.within("trajectory", coarse)[owner]
-        if _ORDER.index(fine) > _ORDER.index(coarse):
+        if fine not in _ORDER or coarse not in _ORDER or _ORDER.index(fine) > _ORDER.index(coarse):
             raise BatchError(f"a {fine} does not lie within a {coarse}")
         if coarse in ("episode", "group"):
             codes = self.episode if coarse == "episode" else self.group
             own = np.arange(self.n_trajectories, dtype=np.int64) if codes is None else codes.codes
+            if fine == "episode":  # an episode's trajectories share their group
+                return own[np.unique(self.within("trajectory", "episode"), return_index=True)[1]]
             return own if fine == "trajectory" else own[self.within(fine, "trajectory")]
-        if fine == coarse:
-            return np.arange(self.count(fine), dtype=np.int64)
         if fine == "token":
             return spread(self.offsets(coarse))
         if fine == "turn" and coarse in ("row", "trajectory"):
@@ -146,6 +151,13 @@ class Structure:
     def prefix_offsets(self) -> Int:
         """Offsets of the trajectories on the prefix axis, shape (N + 1,)."""
         return self.trajectory_turns + np.arange(self.n_trajectories + 1, dtype=np.int64)
+
+    @property
+    def step_prefix_offsets(self) -> Int:
+        """Offsets of the trajectories on the step_prefix axis, shape (N + 1,)."""
+        # not cached: hiding the steps must change it
+        steps = np.searchsorted(self.offsets("step"), self.offsets("trajectory"))
+        return steps + np.arange(self.n_trajectories + 1, dtype=np.int64)
 
     def action_count(self, axis: Axis) -> Int:
         """Number of policy tokens in each unit."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..batch import Batch
+from ..batch import Batch, Spans
 from ..errors import BatchError
 from ..ids import Codes
 from ..structure import Int
@@ -23,7 +24,8 @@ def ranges(start: Int, length: Int) -> Int:
 def take(batch: Batch, rows: Int) -> Batch:
     """Rows in the order given. Consecutive rows of one trajectory stay one trajectory.
 
-    A second copy of a trajectory gets the id "<id>#1", the third "<id>#2" …
+    A second copy of a trajectory gets the id "<id>#1", the third "<id>#2" … Each copy carries the
+    columns of its whole trajectory (its outcome too); spans are kept where all their rows are.
     """
     if rows.ndim != 1 or not rows.size:
         raise BatchError("rows is empty: take at least one row")
@@ -40,9 +42,10 @@ def take(batch: Batch, rows: Int) -> Batch:
     trajectory_rows = np.append(starts, rows.size)
     row_turns = offsets_of(turn_count)
     firsts = owner[starts]
+    ends = row_turns[trajectory_rows[1:]]
     index: dict[str, Int] = {"token": tokens, "turn": turns, "trajectory": firsts}
-    per = np.diff(row_turns[trajectory_rows])
-    index["prefix"] = ranges(batch.prefix_before[turns[row_turns[trajectory_rows[:-1]]]], per + 1)
+    # The prefix before every turn taken, and the one after the last turn of each trajectory.
+    index["prefix"] = np.insert(batch.prefix_before[turns], ends, batch.prefix_before[turns[ends - 1]] + 1)
     columns: dict[str, Any] = {}
     if batch.step_offsets is not None:
         edges = np.searchsorted(batch.step_offsets, batch.turn_offsets)
@@ -62,6 +65,7 @@ def take(batch: Batch, rows: Int) -> Batch:
         episode=_pick(batch.episode, firsts),
         group=_pick(batch.group, firsts),
         limit=batch.limit,
+        spans=_spans(batch, rows, new),
         meta=batch.meta,
         layout=None if batch.layout is None else batch.layout.take(batch, rows, tokens),
         **columns,
@@ -77,10 +81,40 @@ def _pick(value: Any, index: Int) -> Any:
 
 
 def _rename(ids: Codes, index: Int) -> Codes:
-    seen: dict[Any, int] = {}
+    taken = set(ids.names)
+    copies: dict[Any, int] = {}
     names = []
     for name in (ids.name(int(i)) for i in index):
-        copy = seen.get(name, 0)
-        seen[name] = copy + 1
-        names.append(name if copy == 0 else f"{name}#{copy}")
+        copy = copies.get(name, 0)
+        new = name
+        while copy and (new := f"{name}#{copy}") in taken:  # "a#1" may be an id of its own
+            copy += 1
+        taken.add(new)
+        copies[name] = copy + 1
+        names.append(new)
     return Codes.of(names)
+
+
+def _spans(batch: Batch, rows: Int, new: Any) -> Mapping[str, Spans]:
+    """Span tables shifted to where their rows went; a span over several rows needs them in a run."""
+    if not batch.spans:
+        return {}
+    row_of = batch.within("token", "row")
+    old = batch.offsets("row")
+    shift = offsets_of(np.diff(old)[rows])[:-1] - old[rows]
+    run = np.cumsum(new | np.concatenate(([True], np.diff(rows) != 1)))
+    tables = {}
+    for name, table in batch.spans.items():
+        first, last = row_of[table.start], row_of[table.end - 1]
+        order = np.argsort(first, kind="stable")
+        low = np.searchsorted(first[order], rows)
+        count = np.searchsorted(first[order], rows, side="right") - low
+        span = order[ranges(low, count)]
+        at = np.repeat(np.arange(rows.size), count)
+        to = at + last[span] - first[span]
+        whole = to < rows.size
+        whole[whole] = run[to[whole]] == run[at[whole]]
+        span, at = span[whole], at[whole]
+        label = tuple(table.label[i] for i in span) if table.label else ()
+        tables[name] = Spans(table.start[span] + shift[at], table.end[span] + shift[at], label)
+    return tables

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,18 @@ import numpy as np
 from ..batch import Batch
 from ..errors import BatchError
 from ..ids import Codes
+
+_FIELDS = {f.name for f in fields(Batch) if f.init}
+_LISTS: tuple[type, ...] = (list, tuple, np.ndarray)
+_NESTS: dict[str, tuple[type, ...]] = {"state": (list,)}  # a tuple or an array may be one state key
+
+
+def known_columns(columns: Mapping[str, Any]) -> None:
+    """Refuse names that are no column, with the nearest ones."""
+    for name in columns:
+        if name not in _FIELDS:
+            near = get_close_matches(name, _FIELDS, n=3) or sorted(Batch.columns())
+            raise BatchError(f"a batch has no column '{name}'; did you mean {', '.join(near)}?")
 
 
 def from_turns(
@@ -27,6 +41,7 @@ def from_turns(
     row each) or "turn" (one row per turn). steps: nested step lengths, likewise. Other columns
     are flat, or nested lists of one level, and are concatenated.
     """
+    known_columns(columns)
     if not len(lengths):
         raise BatchError("lengths is empty: a batch needs at least one trajectory")
     for i, turns in enumerate(lengths):
@@ -48,7 +63,7 @@ def from_turns(
         trajectory_rows=offsets_of(per) if by_turn else np.arange(per.size + 1),
         action=np.ones(int(flat.sum()), dtype=np.bool_) if action is None else _flat(action),
         trajectory=Codes.of(np.arange(per.size) if trajectory is None else trajectory),
-        **{n: _flat(v) if n not in ("limit", "spans", "meta") else v for n, v in columns.items()},
+        **{n: v if n in ("limit", "spans", "meta") else _flat(v, _NESTS.get(n, _LISTS)) for n, v in columns.items()},
     )
 
 
@@ -57,6 +72,6 @@ def offsets_of(lengths: Any) -> Any:
     return np.concatenate(([0], np.cumsum(np.asarray(lengths, dtype=np.int64))))
 
 
-def _flat(value: Any) -> Any:
-    nested = isinstance(value, (list, tuple)) and len(value) and isinstance(value[0], (list, tuple, np.ndarray))
+def _flat(value: Any, nests: tuple[type, ...] = _LISTS) -> Any:
+    nested = isinstance(value, (list, tuple)) and len(value) and isinstance(value[0], nests)
     return [x for part in value for x in part] if nested else value
