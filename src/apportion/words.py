@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 #: What a column or a value is attached to. A ``prefix`` is the state *before* a turn (or after the
-#: last one): a trajectory with n turns has n + 1 prefixes. Segments are named span tables.
-Axis = Literal["token", "segment", "step", "turn", "prefix", "row", "trajectory", "episode", "group"]
+#: last one): a trajectory with n turns has n + 1 prefixes. A ``step_prefix`` is the same between
+#: steps; without steps the two are one. Segments are named span tables.
+Axis = Literal["token", "segment", "step", "turn", "prefix", "step_prefix", "row", "trajectory", "episode", "group"]
 
 #: What can receive credit.
 Unit = Literal["token", "segment", "step", "turn", "trajectory"]

@@ -66,18 +66,27 @@ class Asked:
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Runs the current policy again from a prefix of the batch."""
+    """Runs the current policy again from a prefix of the batch, with its usual sampling settings."""
 
     provenance: Provenance
 
-    def continuations(self, batch: Batch, prefixes: Array, k: int, rng: np.random.Generator) -> Asked:
-        """Total reward of ``k`` fresh continuations from each prefix, shape (len(prefixes), k)."""
+    def continuations(
+        self, batch: Batch, prefixes: Array, k: int, rng: np.random.Generator, *, axis: Axis = "prefix"
+    ) -> Asked:
+        """Reward that ``k`` fresh continuations earn after each prefix, shape (len(prefixes), k).
+
+        ``prefixes`` are indices on ``axis``; a source for whole turns need not take
+        axis="step_prefix", which is passed only for batches whose steps are finer than turns. NaN
+        where a continuation came back with nothing; one that was cut off counts as the source says.
+        """
         ...
 
     def branch(self, batch: Batch, prefixes: Array, rng: np.random.Generator) -> tuple[Batch, Bill]:
-        """``batch`` with one new trajectory per prefix appended: the shared turns, then fresh ones.
+        """``batch`` with one new trajectory per prefix appended, in that order.
 
-        ``node`` and ``parent`` are set; the new trajectory shares the nodes of its prefix.
+        Each holds the turns before its prefix (same columns, ``node`` and ``parent``), then fresh
+        ones to the end, with node numbers nobody else has. Group, rewards, and every column that
+        the batch has (log-probs above all) are filled in for the new turns.
         """
         ...
 

@@ -1,0 +1,62 @@
+"""Anchor groups: which visits count as visits to the same state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BatchError, OptionError
+
+Int = NDArray[np.int64]
+
+
+def anchor_groups(over: Int, key: Int) -> Int:
+    """Visits with the same key inside the same group, as dense indices, shape (n,).
+
+    over, key: group and state key (-1 = unknown) of each visit. An unknown state equals no other.
+    """
+    known = key >= 0
+    anchor = np.empty(key.size, dtype=np.int64)
+    pairs = over[known] * (int(key.max(initial=0)) + 1) + key[known]
+    found, anchor[known] = np.unique(pairs, return_inverse=True)
+    anchor[~known] = found.size + np.arange(key.size - int(known.sum()))
+    return anchor
+
+
+def similar_groups(over: Int, key: Int, names: Sequence[object], threshold: float) -> Int:
+    """Visits whose state *texts* are alike inside the same group, as dense indices, shape (n,).
+
+    Visits are read in order; each joins the first cluster of its group whose representative (its
+    first member) has ``SequenceMatcher(None, text, representative).ratio() >= threshold``, else it
+    opens one. Depends on the order, and costs (distinct texts) x (clusters) comparisons a group.
+    """
+    if not 0 < threshold < 1:
+        raise OptionError(f"similarity = {threshold}: expected a ratio between 0 and 1, or None for equal keys only")
+    odd = next((i for i, name in enumerate(names) if not isinstance(name, str)), None)
+    if odd is not None:
+        raise BatchError(f"state key {names[odd]!r} is {type(names[odd]).__name__}: similarity compares texts, so keys must be strings")
+    exact = anchor_groups(over, key)
+    visits = np.unique(exact, return_index=True)[1]
+    # a text that was seen before joins the cluster it joined then: the clusters before it are the same
+    joined = np.empty(visits.size, dtype=np.int64)
+    clusters: dict[int, list[tuple[int, SequenceMatcher[str]]]] = {}
+    made = 0
+    for visit in np.sort(visits).tolist():
+        text = str(names[key[visit]]) if key[visit] >= 0 else None
+        known = clusters.setdefault(int(over[visit]), [])
+        found = None if text is None else next((c for c, matcher in known if _alike(matcher, text, threshold)), None)
+        if found is None:
+            found, made = made, made + 1
+            if text is not None:
+                known.append((found, SequenceMatcher(None, "", text)))
+        joined[exact[visit]] = found
+    return joined[exact]
+
+
+def _alike(matcher: SequenceMatcher[str], text: str, threshold: float) -> bool:
+    matcher.set_seq1(text)
+    # two upper bounds that are cheaper than the ratio itself
+    return matcher.real_quick_ratio() >= threshold and matcher.quick_ratio() >= threshold and matcher.ratio() >= threshold
