@@ -125,11 +125,14 @@ class Batch(Structure):
         """Every reward at the unit it belongs to; the outcome at the last one of its trajectory.
 
         On the token axis a turn's reward sits on the last *policy* token of the turn, the outcome
-        on the last policy token of the trajectory.
+        on the last policy token of the trajectory, and a token reward that was put on an
+        observation token on the last policy token of its step: no reward is lost.
         """
         placed = np.zeros(self.count(axis))
         if self.token_reward is not None:
-            placed += np.bincount(self.within("token", axis), weights=self.token_reward, minlength=placed.size)
+            home = self.last_action("step")[self.within("token", "step")]
+            at = self.within("token", axis)[np.where(self.action, np.arange(self.n_tokens), home)]
+            placed += np.bincount(at, weights=self.token_reward, minlength=placed.size)
         if self.turn_reward is not None:
             at = self.within("token", axis)[self.last_action("turn")]
             placed += np.bincount(at, weights=self.turn_reward, minlength=placed.size)

@@ -31,6 +31,7 @@ class Method:
     unit: Unit
     reads: frozenset[str]
     may_read: frozenset[str]
+    unless: Mapping[str, tuple[str, Any]]
     evidence: Mapping[str, Axis]
     source: str | None
     collect: Function | None
@@ -61,7 +62,7 @@ class Method:
                 raise OptionError(f"{self.id} has no option '{name}'; it has: {', '.join(known)}")
         arrays = {n: self._evidence(batch, n, given) for n in self.evidence}
         options = {n: v for n, v in given.items() if n not in self.evidence}
-        self._check_columns(batch)
+        self._check_columns(batch, options)
         view = batch.only(self._columns())
         result: Credit | Preferences = self.function(view, **arrays, **options)
         # The method saw a view; its result names the whole batch (or the rows it took).
@@ -73,8 +74,10 @@ class Method:
         rewards = {"outcome", "turn_reward", "token_reward"} if "reward" in self.reads else set()
         return set(self.reads) | set(self.may_read) | rewards
 
-    def _check_columns(self, batch: Batch) -> None:
+    def _check_columns(self, batch: Batch, options: Mapping[str, Any]) -> None:
         have = set(batch.present)
+        chosen = {**{n: p.default for n, p in self.options.items()}, **options}
+        have |= {column for column, (option, value) in self.unless.items() if chosen[option] == value}
         if {"outcome", "turn_reward", "token_reward"} & have:
             have.add("reward")
         for name in sorted(self.reads - have):
@@ -121,6 +124,7 @@ def method(
     unit: Unit,
     reads: set[str],
     may_read: set[str] | None = None,
+    unless: Mapping[str, tuple[str, Any]] | None = None,
     evidence: Mapping[str, Axis] | None = None,
     source: str | None = None,
     collect: Function | None = None,
@@ -135,8 +139,8 @@ def method(
 
     unit: what it credits. reads: batch columns it needs ("reward" stands for outcome,
     turn_reward and token_reward); may_read: columns it uses when the batch has them; all others
-    are hidden from it. evidence: recorded
-    evidence by argument name, with the axis that keys it. source: which live source its
+    are hidden from it. unless: column -> (option, value): with that value the column is read but not
+    needed. evidence: recorded evidence by argument name, with the axis that keys it. source: which live source its
     ``collect`` asks. cost: extra cost a trajectory in T tokens, N units, K samples, G group size.
     unbiased: "yes", or why not. smallest: the smallest batch that works, as a Python expression.
     grows: True where ``collect`` returns a larger batch of fresh rollouts.
@@ -145,8 +149,8 @@ def method(
     def register(function: Function) -> Function:
         id_ = function.__name__.rstrip("_")
         spec = Method(
-            id_, function, unit, frozenset(reads), frozenset(may_read or ()), dict(evidence or {}), source, collect, fit,
-            cost, status, unbiased, smallest, grows,
+            id_, function, unit, frozenset(reads), frozenset(may_read or ()), dict(unless or {}), dict(evidence or {}),
+            source, collect, fit, cost, status, unbiased, smallest, grows,
         )  # fmt: skip
         known = _METHODS.get(id_)
         if known is not None and known.function.__module__ != function.__module__:
