@@ -47,9 +47,9 @@ class Cell:
 
 
 def plain_name(name: str) -> str:
-    """``name`` if it is safe in a file name, else a safe form with eight digits of its digest."""
-    if re.fullmatch(r"[a-z0-9_][a-z0-9_.=-]{0,59}", name):
-        return name
+    """``name`` with ``~`` for ``/`` if that is safe in a file name, else a safe form with eight digits of its digest."""
+    if re.fullmatch(r"[a-z0-9_][a-z0-9_./=-]{0,59}", name):
+        return name.replace("/", "~")
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return re.sub(r"[^a-z0-9_.=-]+", "-", name.lower())[:50].strip("-.") + "-" + digest
 

@@ -1,0 +1,115 @@
+"""Tasks and entrants by name: those that ship, and tasks from a user's own file."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..errors import BenchError
+from .records import Entrant, Task
+
+#: Tasks loaded from files in this process, by id.
+_OWN: dict[str, Task] = {}
+
+
+def shipped_ids() -> tuple[str, ...]:
+    """Ids of the tasks that ship, without building them."""
+    from .bifurcation import variants
+
+    return tuple(variants())
+
+
+def task(id_: str) -> Any:
+    """The task with this id: one loaded from a file, else one that ships (built once)."""
+    if id_ in _OWN:
+        return _OWN[id_]
+    from .bifurcation import build
+
+    known = shipped_ids()
+    if id_ not in known:
+        raise BenchError(unknown("task", id_, [*known, *_OWN], "apportion bench tasks lists all; FILE.py:NAME loads your own"))
+    return build(id_)
+
+
+def entrants() -> dict[str, Entrant]:
+    """Every method, with its options and source, that can enter."""
+    from .entrants import entrants as shipped
+
+    return dict(shipped())
+
+
+def load(spec: str) -> tuple[list[Task], str]:
+    """Tasks of ``FILE.py`` or ``FILE.py:NAME`` and the digest of the file; they are known by id from then on.
+
+    NAME is a task, a list of tasks, or a function without arguments that returns either; without a
+    NAME every task the file defines is taken.
+    """
+    file, _, name = spec.rpartition(":") if not spec.endswith(".py") else (spec, "", "")
+    path = Path(file)
+    if not path.is_file():
+        raise BenchError(f"--tasks {spec}: there is no file {file}")
+    module = _execute(path, spec)
+    if not name:
+        found = list({id(value): value for value in vars(module).values() if _is_task(value)}.values())
+        if not found:
+            raise BenchError(f"--tasks {spec}: the file defines no task; make one with apportion.bench.tabular.chain(...)")
+    else:
+        if not hasattr(module, name):
+            raise BenchError(unknown(f"--tasks {spec}: name", name, [n for n in vars(module) if not n.startswith("_")], ""))
+        found = _as_tasks(getattr(module, name), spec)
+    for one in found:
+        if one.id in shipped_ids():
+            raise BenchError(f"--tasks {spec}: '{one.id}' is the id of a task that ships: give yours another")
+        _OWN[one.id] = one
+    return found, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _execute(path: Path, spec: str) -> Any:
+    path = path.resolve()
+    name = f"apportion_own_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    made = importlib.util.spec_from_file_location(name, path)
+    if made is None or made.loader is None:
+        raise BenchError(f"--tasks {spec}: {path.name} is no Python file")
+    module = importlib.util.module_from_spec(made)
+    sys.modules[name] = module  # dataclasses and pickle look their module up here
+    try:
+        made.loader.exec_module(module)
+    except Exception as error:
+        line = next((frame.lineno for frame in _frames(error) if frame.filename == str(path)), None)
+        where = f" (line {line})" if line else ""
+        raise BenchError(f"--tasks {spec}: {type(error).__name__}{where}: {error}") from error
+    return module
+
+
+def _frames(error: BaseException) -> Iterable[Any]:
+    import traceback
+
+    return reversed(traceback.extract_tb(error.__traceback__))
+
+
+def _as_tasks(value: Any, spec: str) -> list[Task]:
+    if callable(value) and not _is_task(value):
+        value = value()
+    items = list(value) if isinstance(value, list | tuple) else [value]
+    if not items or not all(_is_task(item) for item in items):
+        raise BenchError(f"--tasks {spec}: expected a task, a list of tasks or a function that returns them")
+    return items
+
+
+def _is_task(value: Any) -> bool:
+    return not isinstance(value, type) and all(hasattr(value, name) for name in ("id", "horizon", "describe"))
+
+
+def unknown(what: str, name: str, known: Iterable[str], hint: str) -> str:
+    """``no WHAT 'NAME'``, with the nearest names or, if none is near, some that exist."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3)
+    # The part after the last slash is what people remember.
+    near = near or [n for n in names if name in n.split("/")] or [n for n in names if name in n][:5]
+    tail = f"did you mean {', '.join(near)}?" if near else f"there is {', '.join(names[:12])}"
+    return f"no {what} '{name}'; {tail}" + (f" ({hint})" if hint else "")

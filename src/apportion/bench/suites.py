@@ -1,0 +1,159 @@
+"""Named suites, as data, and the plan of a run: which cells there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ..errors import BenchError
+from . import catalog
+from .records import Cell, Entrant, Task
+from .settings import Cost, Gradient, Identification, Learning, Settings
+
+#: The numéraire of every multiplier: no run goes without it.
+NUMERAIRE = "rloo"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Which methods meet which tasks, how often and how closely they are measured."""
+
+    title: str
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...] | None  # None: every entrant there is
+    seeds: int
+    settings: Settings
+
+
+SUITES: dict[str, Suite] = {
+    "quick": Suite(
+        title="two minutes on a laptop: three horizons, every shape of method",
+        tasks=("bifurcation/horizon-10", "bifurcation/horizon-30", "bifurcation/horizon-100"),
+        methods=None,
+        seeds=5,
+        settings=Settings(
+            gradient=Gradient(batch_sizes=(64, 512), replicates=(8, 4)),
+            learning=Learning(batch_sizes=(64,), lrs=(1.0, 3.0), max_updates=60),
+            identification=Identification(batch=128),
+        ),
+    ),
+    "full": Suite(
+        title="every task and entrant, for the record",
+        tasks=(
+            "bifurcation/horizon-20", "bifurcation/horizon-100", "bifurcation/horizon-500",
+            "bifurcation/hidden", "bifurcation/recoverable", "bifurcation/sure-routine",
+            "bifurcation/rare-states", "bifurcation/small-gap", "bifurcation/lucky",
+        ),
+        methods=None,
+        seeds=20,
+        settings=Settings(),
+    ),
+    "smoke": Suite(
+        title="seconds: does everything run?",
+        tasks=("bifurcation/horizon-10",),
+        methods=("rloo", "grpo"),
+        seeds=2,
+        settings=Settings(
+            gradient=Gradient(batch_sizes=(64,), replicates=(2,)),
+            learning=Learning(batch_sizes=(64,), lrs=(1.0,), max_updates=3),
+            identification=Identification(batch=64),
+            cost=Cost(batch=16),
+        ),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run before it starts. ``files``: digest of the file each task of the user's own came from."""
+
+    suite: str
+    tasks: Mapping[str, Task]
+    entrants: Mapping[str, Entrant]
+    seeds: tuple[int, ...]
+    settings: Settings
+    files: Mapping[str, str] = field(default_factory=dict)
+    specs: tuple[str, ...] = ()  # FILE.py:NAME of the user's own tasks, for the worker processes
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell: method x task x seed x measure, learning kept to its own methods and horizons."""
+        return tuple(
+            Cell(method, id_, seed, measure)
+            for id_, task in self.tasks.items()
+            for method in self.entrants
+            for seed in self.seeds
+            for measure in self.settings.measures
+            if measure != "learning" or self._learns(method, task.horizon)
+        )
+
+    def _learns(self, method: str, horizon: int) -> bool:
+        rules = self.settings.learning
+        return (rules.methods is None or method in rules.methods) and (rules.horizons is None or horizon in rules.horizons)
+
+
+def suite(name: str) -> Suite:
+    """The suite with this name, or an error that names the nearest."""
+    if name not in SUITES:
+        raise BenchError(catalog.unknown("suite", name, SUITES, ""))
+    return SUITES[name]
+
+
+def plan(
+    name: str,
+    *,
+    methods: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    seeds: int | None = None,
+    prices: Mapping[str, float] | None = None,
+) -> Plan:
+    """The cells of a suite, with other methods, tasks, seeds or prices where given.
+
+    methods: entrant ids; ``["all"]`` for every entrant; None for the suite's own. Methods that are
+    named one by one all learn, whatever the suite's list for learning says. RLOO is always
+    there, because every multiplier is measured in it. tasks: ids, or ``FILE.py:NAME``.
+    """
+    base = suite(name)
+    count = base.seeds if seeds is None else seeds
+    if count < 1:
+        raise BenchError(f"--seeds {count}: expected at least 1")
+    settings = base.settings
+    if prices is not None:
+        settings = settings.model_copy(update={"prices": dict(prices)})
+    named = methods is not None and list(methods) != ["all"]
+    if named:
+        settings = settings.model_copy(update={"learning": settings.learning.model_copy(update={"methods": None})})
+    wanted = methods if named else base.methods if methods is None else None
+    found, files, specs = _tasks(base.tasks if tasks is None else tasks)
+    return Plan(name, found, _entrants(wanted), tuple(range(count)), settings, files, specs)
+
+
+def _entrants(wanted: Sequence[str] | None) -> dict[str, Entrant]:
+    known = catalog.entrants()
+    if wanted is None:
+        return known
+    for id_ in wanted:
+        if id_ not in known:
+            raise BenchError(catalog.unknown("method", id_, known, "with --methods"))
+    return {id_: known[id_] for id_ in known if id_ in {*wanted, NUMERAIRE}}
+
+
+def _tasks(wanted: Sequence[str]) -> tuple[dict[str, Task], dict[str, str], tuple[str, ...]]:
+    found: dict[str, Task] = {}
+    files: dict[str, str] = {}
+    specs: list[str] = []
+    for name in wanted:
+        if name.endswith(".py") or ".py:" in name:
+            own, digest = catalog.load(name)
+            specs.append(name)
+            files.update({one.id: digest for one in own})
+        else:
+            own = [catalog.task(name)]
+        for one in own:
+            if one.id in found:
+                raise BenchError(f"task '{one.id}' is there twice")
+            found[one.id] = one
+    if not found:
+        raise BenchError("no task was named")
+    return found, files, tuple(specs)
