@@ -42,7 +42,8 @@ def test_within_is_the_unit_that_holds_it(seed: int, rows: str) -> None:
 @given(seeds)
 def test_prefixes_stand_before_each_turn_and_after_the_last(seed: int) -> None:
     batch = random_batch(seed)
-    owner, before = [], []
+    owner: list[int] = []
+    before: list[int] = []
     for i in range(batch.n_trajectories):
         n = int(batch.trajectory_turns[i + 1] - batch.trajectory_turns[i])
         before += [len(owner) + k for k in range(n)]
