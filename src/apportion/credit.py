@@ -37,7 +37,8 @@ class Credit:
     ``unit`` has one value per unit of the level ``level``; ``token`` one per token, zero on
     observation tokens. ``keep`` (per token) False leaves the loss *and* its denominator;
     ``scored`` (per unit) False means null: the method has no opinion, and its value is 0.
-    ``parts`` are summands worth seeing apart, ``targets`` what a critic should regress on.
+    ``parts`` are summands worth seeing apart, ``targets`` what a critic should regress on. A method
+    that resamples names the ``rows`` of its input that ``batch`` consists of (``batch.take(rows)``).
     """
 
     batch: Batch
@@ -55,6 +56,7 @@ class Credit:
     method: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     segment: str | None = None
+    rows: Int | None = None
 
     @classmethod
     def of(cls, batch: Batch, level: Unit, values: Float, **more: Any) -> Credit:
@@ -77,6 +79,8 @@ class Credit:
             _shape("keep", self.keep, self.batch.n_tokens, "token")
         if self.scored is not None:
             _shape("scored", self.scored, n, self.level)
+        if self.loss.clip is not None and self.loss.clip.shape != (n, 2):
+            raise CreditError(f"loss.clip has shape {self.loss.clip.shape}, expected ({n}, 2): (low, high) per {self.level}")
         for name, part in self.parts.items():
             _shape(f"parts[{name!r}]", part, n, self.level)
         stray = (self.token != 0) & ~self.batch.action

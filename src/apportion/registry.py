@@ -8,7 +8,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from .credit import Credit, Preferences
 from .errors import MissingColumn, OptionError
 from .evidence import SOURCES, Bill, Evidence
 from .evidence.sources import check_length
-from .words import Axis, Status, Unit
+from .words import Axis, Provenance, Status, Unit
 
 Function = Callable[..., Any]
 
@@ -62,13 +62,32 @@ class Method:
                 raise OptionError(f"{self.id} has no option '{name}'; it has: {', '.join(known)}")
         arrays = {n: self._evidence(batch, n, given) for n in self.evidence}
         options = {n: v for n, v in given.items() if n not in self.evidence}
+        self._check_options(options)
         self._check_columns(batch, options)
         view = batch.only(self._columns())
         result: Credit | Preferences = self.function(view, **arrays, **options)
-        # The method saw a view; its result names the whole batch (or the rows it took).
+        # The method saw a view; its result names the whole batch (or the rows it took of it).
         home = batch if result.batch is view else result.batch
-        defaults = {n: p.default for n, p in self.options.items()}
-        return replace(result, batch=home, method=self.id, options={**defaults, **options})
+        if isinstance(result, Credit) and result.rows is not None:
+            home = batch.take(result.rows)
+        chosen = {**{n: p.default for n, p in self.options.items()}, **options}
+        chosen.pop("rng", None)  # a generator is no setting: it changes as it is used
+        return replace(result, batch=home, method=self.id, options=chosen)
+
+    def smallest_call(self) -> tuple[Batch, dict[str, Any]]:
+        """The smallest batch that works, and the evidence and options that go with it."""
+        made = eval(self.smallest, {"Batch": Batch, "np": np})
+        return made if isinstance(made, tuple) else (made, {})
+
+    def example(self) -> Credit | Preferences:
+        """What the method says about its smallest batch."""
+        batch, given = self.smallest_call()
+        return self(batch, **given)
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        for name, parameter in self.options.items():
+            if parameter.default is inspect.Parameter.empty and name not in options:
+                raise OptionError(f"{self.id} needs the option '{name}': pass {name}=...")
 
     def _columns(self) -> set[str]:
         rewards = {"outcome", "turn_reward", "token_reward"} if "reward" in self.reads else set()
@@ -142,7 +161,8 @@ def method(
     are hidden from it. unless: column -> (option, value): with that value the column is read but not
     needed. evidence: recorded evidence by argument name, with the axis that keys it. source: which live source its
     ``collect`` asks. cost: extra cost a trajectory in T tokens, N units, K samples, G group size.
-    unbiased: "yes", or why not. smallest: the smallest batch that works, as a Python expression.
+    unbiased: "yes", or why not. smallest: the smallest batch that works, as a Python expression;
+    with evidence that is no column, a pair: "(Batch..., {'prefix_value': [...]})".
     grows: True where ``collect`` returns a larger batch of fresh rollouts.
     """
 
@@ -211,13 +231,18 @@ def assign(
     spec = get(id_)
     generator = np.random.default_rng(rng)
     sources = {n: given.pop(n) for n in SOURCES if n in given}
-    evidence = _gather(spec, batch, generator, fit, learned, sources, given)
     own = set(spec.evidence) | set(spec.options)
     call = {n: v for n, v in given.items() if n in own}
     stray = set(given) - own - _extra(spec.collect) - _extra(spec.fit)
     if stray:
-        known = sorted(set(spec.options) | _extra(spec.collect) | _extra(spec.fit))
+        known = sorted((set(spec.options) | _extra(spec.collect) | _extra(spec.fit)) - {"rng"})
         raise OptionError(f"{id_} has no option '{sorted(stray)[0]}'; it has: {', '.join(known) or 'none'}")
+    if "rng" in spec.options:
+        call["rng"] = generator
+    evidence = _gather(spec, batch, generator, fit, learned, sources, given)
+    twice = sorted(set(evidence.arrays) & set(call))
+    if twice:
+        raise OptionError(f"{id_}: evidence '{twice[0]}' was given and would be collected or learned as well: choose one")
     home = evidence.batch if evidence.batch is not None else batch
     result = spec(home, **evidence.arrays, **call)
     found: dict[str, Any] = {"bill": result.bill + evidence.bill}
@@ -242,19 +267,36 @@ def _gather(
             raise OptionError(
                 f"{name}= is {type(source).__name__}, which is no {SOURCES[name].__name__} (see apportion.evidence)"
             )
+    if fit and spec.fit is None:
+        raise OptionError(f"{spec.id} has nothing to fit")
+    if fit and learned is not None:
+        raise OptionError("fit=True learns anew and learned= uses what was learned before: choose one")
+    found = Evidence(bill=Bill())
     if spec.source in sources and spec.collect is not None:
         keywords = {n: v for n, v in given.items() if n in _extra(spec.collect)}
-        evidence: Evidence = spec.collect(batch, sources[spec.source], rng=rng, **keywords)
-    elif learned is not None:
-        evidence = learned.evidence(batch)
-    elif fit:
-        if spec.fit is None:
-            raise OptionError(f"{spec.id} has nothing to fit")
+        found = spec.collect(batch, sources[spec.source], rng=rng, **keywords)
+    home = found.batch if found.batch is not None else batch
+    if fit and spec.fit is not None:
         keywords = {n: v for n, v in given.items() if n in _extra(spec.fit)}
-        taught = spec.fit(batch, rng=rng, **keywords)
-        evidence = taught.evidence(batch)
-        evidence = replace(evidence, bill=evidence.bill + taught.bill)
-    else:
-        return Evidence(bill=Bill())
-    evidence.check(batch)
-    return evidence
+        learned = spec.fit(batch, rng=rng, **keywords)
+        found = replace(found, bill=found.bill + learned.bill)
+    if learned is not None:
+        found = _join(spec, found, learned.evidence(home))
+    found.check(batch)
+    return found
+
+
+def _join(spec: Method, collected: Evidence, learned: Evidence) -> Evidence:
+    """Evidence that was partly collected (perhaps on a new batch) and partly learned."""
+    twice = sorted(set(collected.arrays) & set(learned.arrays))
+    if twice:
+        raise OptionError(f"{spec.id}: evidence '{twice[0]}' comes from {spec.source}= and from what was learned: choose one")
+    words = get_args(Provenance)
+    return Evidence(
+        arrays={**collected.arrays, **learned.arrays},
+        axis={**collected.axis, **learned.axis},
+        bill=collected.bill + learned.bill,
+        provenance=max(collected.provenance, learned.provenance, key=words.index),
+        batch=collected.batch,
+        diagnostics={**collected.diagnostics, **learned.diagnostics},
+    )
