@@ -5,6 +5,7 @@
 >>> credit = ap.assign(batch, "gigpo")
 """
 
+from . import methods as _package  # noqa: F401  (imported first, so that the function below is not shadowed by it)
 from .batch import Batch, Spans
 from .credit import Credit, Loss, Preferences
 from .examples import example

@@ -1,0 +1,322 @@
+"""What every method promises, one small function a promise; in the spirit of scikit-learn's estimator checks.
+
+A check takes a method and a seed and raises ``AssertionError`` where the promise is broken. Exceptions
+stand beside the check they are exempt from, each with its reason, and must be real: the suite fails
+when an excepted method keeps the promise after all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from apportion import Batch, Credit, Preferences
+from apportion.errors import ApportionError, MissingColumn, OptionError
+from apportion.registry import Method
+
+from .factory import SHAPES, Case, case, index, renamed, reorder, rollouts, row_per_turn
+
+Check = Callable[[Method, int], None]
+CHECKS: list[Check] = []
+#: check name -> {method id: why it does not promise this}
+EXCEPT: dict[str, Mapping[str, str]] = {}
+
+REWARDS = ("outcome", "turn_reward", "token_reward")
+STRUCTURE = {"reward", "group", "steps", "limit", "spans"}
+
+
+def check(**exceptions: str) -> Callable[[Check], Check]:
+    def add(function: Check) -> Check:
+        CHECKS.append(function)
+        EXCEPT[function.__name__] = exceptions
+        return function
+
+    return add
+
+
+def run(method: Method, given: Case, **options: Any) -> Credit:
+    result = method(given.batch, **given.evidence, **options)
+    assert isinstance(result, Credit)
+    return result
+
+
+def assert_identical(a: Credit, b: Credit) -> None:
+    """Bit by bit, every number of the result."""
+    assert a.level == b.level
+    assert a.kind == b.kind
+    for name in ("unit", "token", "keep", "scored"):
+        x, y = getattr(a, name), getattr(b, name)
+        assert (x is None) == (y is None), name
+        assert x is None or np.array_equal(x, y), name
+    for x, y in ((a.parts, b.parts), (a.targets, b.targets)):
+        assert x.keys() == y.keys()
+        assert all(np.array_equal(x[n], y[n]) for n in x)
+
+
+def assert_follows(before: Case, after: Case, method: Method, order: NDArray[np.int64]) -> None:
+    """The credit of rearranged rollouts is the rearranged credit (up to the rounding of a sum's order)."""
+    a, b = run(method, before), run(method, after)
+    assert a.level != "segment"
+    unit, token = index(before.batch, a.level, order), index(before.batch, "token", order)
+    np.testing.assert_allclose(b.unit, a.unit[unit], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(b.token, a.token[token], rtol=1e-9, atol=1e-9)
+    assert b.kept.sum() == a.kept.sum()  # which copy of a shared turn is kept may depend on the order
+
+
+# --- what it may see -------------------------------------------------------------------------------
+
+
+def without(given: Case, name: str) -> Case:
+    if name == "reward":
+        return given.with_columns(**dict.fromkeys(REWARDS))
+    if name == "steps":
+        return given.with_columns(step_offsets=None, process=None)
+    if name in ("node", "parent"):  # two halves of one column
+        return given.with_columns(node=None, parent=None)
+    return given.with_columns(**{name: None})
+
+
+def undeclared(method: Method) -> list[str]:
+    declared = method.reads | method.may_read
+    columns = {*Batch.columns(), "group", "limit", "steps"} - declared
+    return sorted(columns - set(method.evidence) - (set(REWARDS) if "reward" in declared else set()))
+
+
+@check()
+def undeclared_columns_change_nothing(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    expected = run(method, given)
+    for name in undeclared(method):
+        assert_identical(run(method, without(given, name)), expected)
+
+
+@check()
+def declarations_name_columns(method: Method, seed: int) -> None:
+    assert method.reads | method.may_read <= set(Batch.columns()) | STRUCTURE
+    assert not method.reads & method.may_read
+    by_step = {name for name, axis in method.evidence.items() if axis in ("step", "step_prefix")}
+    assert not by_step or "steps" in method.reads | method.may_read, f"{by_step} keyed by steps it may not see"
+
+
+@check()
+def a_missing_column_says_how_to_give_it(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    for name in method.reads:
+        given_as = "outcome" if name == "reward" else name
+        with pytest.raises(MissingColumn, match=rf"'{name}'[\s\S]*{given_as}="):
+            run(method, without(given, name))
+
+
+@check()
+def columns_it_may_read_can_be_left_out(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    for name in method.may_read:
+        # evidence keyed by steps does not fit a batch without them
+        if name != "steps" or not set(method.evidence.values()) & {"step", "step_prefix"}:
+            run(method, without(given, name))
+
+
+@check()
+def missing_evidence_says_how_to_get_it(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    for name in method.evidence:
+        batch = given.batch.with_columns(**{name: None}) if name in Batch.columns() else given.batch
+        rest = {n: v for n, v in given.evidence.items() if n != name}
+        with pytest.raises(MissingColumn, match=rf"'{name}'[\s\S]*{name}="):
+            method(batch, **rest)
+
+
+@check()
+def what_stands_at_observation_tokens_changes_nothing(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    expected = run(method, given)
+    observed = ~given.batch.action
+    noise = np.random.default_rng(seed).random(observed.size)
+    columns = {
+        name: np.where(observed, noise if name in ("value", "entropy") else -noise, getattr(given.batch, name))
+        for name, meta in Batch.columns().items()
+        if meta["axis"] == "token" and meta["kind"] == "float" and name != "token_reward"
+    }
+    evidence = {
+        name: np.where(observed, -noise, values) if method.evidence[name] == "token" else values
+        for name, values in given.evidence.items()
+    }
+    assert_identical(run(method, Case(given.batch.with_columns(**columns), evidence)), expected)
+
+
+# --- what it gives back ----------------------------------------------------------------------------
+
+
+@check()
+def credits_the_batch_it_was_given(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    credit = run(method, given)
+    assert credit.batch is given.batch
+    assert credit.level == method.unit
+    assert credit.method == method.id
+    assert set(credit.options) == set(method.options)
+
+
+@check()
+def observation_tokens_get_zero(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    credit = run(method, given)
+    assert not credit.token[~given.batch.action].any()
+    assert credit.token.any()
+
+
+@check()
+def finite_on_hard_batches(method: Method, seed: int) -> None:
+    """Large, equal and null values, shapes down to one token: finite credit or an error on purpose."""
+    given = case(method, seed, lonely=seed % 2 == 0)
+    n = given.batch.n_trajectories
+    base = given.with_columns(outcome=None, turn_reward=None, token_reward=None)
+    for outcome in (np.full(n, 0.1), np.arange(n) * 1e9, np.linspace(0, 1e-12, n)):
+        try:
+            credit = run(method, base.with_columns(outcome=outcome))
+        except ApportionError:
+            continue
+        assert np.isfinite(credit.unit).all()
+        assert np.isfinite(credit.token).all()
+
+
+@check()
+def deterministic(method: Method, seed: int) -> None:
+    given, other = case(method, seed), case(method, seed + 1000)
+    first = run(method, given)
+    run(method, other)
+    assert_identical(run(method, given), first)
+
+
+@check()
+def leaves_its_input_alone(method: Method, seed: int) -> None:
+    given, twin = case(method, seed), case(method, seed)
+    before = rollouts(np.random.default_rng(seed), SHAPES)
+    run(method, given)
+    assert given.batch.same(before)
+    for name, values in given.evidence.items():
+        assert np.array_equal(values, twin.evidence[name], equal_nan=True)
+        assert values.flags.writeable, f"{name} belongs to the caller and was frozen"
+
+
+@check(
+    gae="a critic's values are credit by themselves", vineppo="so are values of continuations",
+    pure="so are process scores",
+)  # fmt: skip
+def equal_rewards_teach_nothing(method: Method, seed: int) -> None:
+    """Rollouts that all end alike say nothing about what to do (undiscounted, none cut off)."""
+    given = case(method, seed)
+    n = given.batch.n_trajectories
+    plain = given.with_columns(**dict.fromkeys((*REWARDS, "truncated", "bootstrap")))
+    options = {"gamma": 1.0} if "gamma" in method.options else {}
+    credit = run(method, plain.with_columns(outcome=np.full(n, 0.3)), **options)
+    assert np.abs(credit.token).max() < 1e-12
+
+
+# --- what must not matter ----------------------------------------------------------------------------
+
+
+@check(pooled_td="folds are dealt out by rank within the prompt, and shared across prompts")
+def order_of_trajectories_does_not_matter(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    order = np.random.default_rng(seed).permutation(given.batch.n_trajectories)
+    assert_follows(given, reorder(given, method, order), method, order)
+
+
+@check()
+def order_of_groups_does_not_matter(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    groups = given.batch.within("trajectory", "group")
+    order = np.argsort(-groups, kind="stable")  # the same order inside each
+    assert_follows(given, reorder(given, method, order), method, order)
+
+
+@check()
+def layout_of_rows_does_not_matter(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    assert_identical(run(method, row_per_turn(given)), run(method, given))
+
+
+@check()
+def names_do_not_matter(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    assert_follows(given, renamed(given), method, np.arange(given.batch.n_trajectories))
+
+
+# --- what it refuses -----------------------------------------------------------------------------------
+
+
+@check()
+def an_unknown_option_is_refused_with_the_known_ones(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    known = ", ".join(sorted(method.options)) or "none"
+    with pytest.raises(OptionError, match="no option 'nonsense'") as caught:
+        run(method, given, nonsense=1)
+    assert known in str(caught.value)
+
+
+@check()
+def evidence_of_the_wrong_length_is_refused(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    for name, values in given.evidence.items():
+        with pytest.raises(OptionError, match=rf"'{name}'[\s\S]*expected {values.shape[0]}"):
+            run(method, given.with_evidence(**{name: values[:-1]}))
+
+
+@check()
+def infinite_evidence_is_refused(method: Method, seed: int) -> None:
+    given = case(method, seed)
+    for name, values in given.evidence.items():
+        bad = values.copy()
+        bad[2] = np.inf
+        with pytest.raises(OptionError, match=rf"'{name}'\[2\]"):
+            run(method, given.with_evidence(**{name: bad}))
+
+
+@check()
+def null_evidence_is_handled_or_refused(method: Method, seed: int) -> None:
+    """NaN means "not asked": it never becomes a number by accident, nor NaN credit."""
+    given = case(method, seed)
+    rng = np.random.default_rng(seed)
+    for name, values in given.evidence.items():
+        for asked in (rng.random(values.shape[0]) < 0.7, np.zeros(values.shape[0], dtype=bool)):
+            holed = np.where(asked, values, np.nan)
+            try:
+                credit = run(method, given.with_evidence(**{name: holed}))
+            except ApportionError:
+                continue
+            assert np.isfinite(credit.token).all()
+
+
+@check()
+def every_option_refuses_nonsense_words(method: Method, seed: int) -> None:
+    """An option whose default is a word accepts words from a list only, and says which."""
+    given = case(method, seed)
+    for name, parameter in method.options.items():
+        if isinstance(parameter.default, str):
+            with pytest.raises((ApportionError, ValueError), match=name):
+                run(method, given, **{name: "nonsense"})
+
+
+# --- what it says of itself --------------------------------------------------------------------------------
+
+
+@check()
+def the_docstring_has_formula_options_and_source(method: Method, seed: int) -> None:
+    doc = method.doc
+    assert any(line.startswith("    ") and "=" in line for line in doc.splitlines()), "no indented formula"
+    assert "Source:" in doc
+    missing = [name for name in (*method.options, *method.evidence) if name not in doc]
+    assert not missing, f"the docstring does not explain {missing}"
+    assert method.unbiased == "yes" or method.unbiased.startswith(("no", "yes")), method.unbiased
+
+
+@check()
+def the_smallest_batch_works(method: Method, seed: int) -> None:
+    credit = method.example()
+    assert isinstance(credit, (Credit, Preferences))
+    assert credit.method == method.id
