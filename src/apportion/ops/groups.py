@@ -51,13 +51,18 @@ def standardise(
     x, over: shape (n,), one value and one group index (0..groups-1) per item.
     baseline: the group mean, the mean of the *other* members, or nothing.
     spread: none, sample (ddof 1) or population (ddof 0) standard deviation.
-    counted: which items enter the statistics (default all); every item is transformed.
+    counted: which items enter the statistics (default all); every item is transformed. An item
+    that is not counted is taken for a copy of a counted one (another row of its trajectory).
     single: a group with one counted member raises, keeps its own value ("raw": mean 0, spread 1)
-    or gets 0. A group whose counted values are all equal has spread 0 exactly, never rounding.
+    or gets 0; of no interest where no statistic is used. A group whose counted values are all
+    equal has spread 0 exactly, never rounding, and its members get 0 even with eps = 0.
     """
+    check_word(baseline, Baseline, "baseline")
     check_word(spread, Spread, "spread")
     check_word(single, Single, "single")
     x = np.asarray(x, dtype=np.float64)
+    if baseline == "none" and spread == "none":
+        return np.array(x)
     mean, size = group_mean(x, over, counted)
     lone = size == 1
     if single == "error" and lone.any():
@@ -74,8 +79,8 @@ def standardise(
     if baseline != "none":
         centred[constant[over]] = np.where(lone[over], 0.0, _exact(x, mean, over))[constant[over]]
     if spread != "none":
-        sd = group_spread(x, over, ddof=1 if spread == "sample" else 0, counted=counted)
-        centred /= np.where(lone, 1.0, sd + eps)[over]
+        divisor = group_spread(x, over, ddof=1 if spread == "sample" else 0, counted=counted) + eps
+        centred /= np.where(lone | (divisor == 0), 1.0, divisor)[over]
     if lone.any():
         centred = np.where(lone[over], x / (1 + eps * (spread != "none")) if single == "raw" else 0.0, centred)
     return centred
@@ -106,3 +111,21 @@ def _exact(x: Float, mean: Float, over: Int) -> Float:
     difference = x - mean[over]
     close = np.abs(difference) <= 4 * np.finfo(np.float64).eps * np.abs(x)
     return np.where(close, 0.0, difference)
+
+
+def whiten(x: Float, active: NDArray[np.bool_], *, spread: Spread = "sample", eps: float = 1e-8, clamp: bool = False) -> Float:
+    """(x - mean) / sqrt(var + eps) over the active items; inactive ones get 0.
+
+    x, active: shape (n,). spread: sample (ddof 1, verl) or population (ddof 0, OpenRLHF). clamp:
+    divide by sqrt(max(var, eps)) instead (OpenRLHF). One item has no variance, equal items no
+    deviation: both give 0.
+    """
+    if spread == "none":
+        raise ValueError("spread = 'none': whitening needs 'sample' or 'population'")
+    out = np.zeros(x.size)
+    seen = x[active]
+    if seen.size < 2 or seen.min() == seen.max():
+        return out
+    variance = float(seen.var(ddof=1 if spread == "sample" else 0))
+    out[active] = (seen - seen.mean()) / np.sqrt(max(variance, eps) if clamp else variance + eps)
+    return out

@@ -5,6 +5,8 @@ All take flat values plus offsets (segment i is ``values[offsets[i]:offsets[i + 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,20 @@ from ._jit import jit
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+
+
+def _frozen(x: NDArray[Any]) -> NDArray[Any]:
+    """A contiguous read-only view, float64 if x holds floats: one type, so one compilation."""
+    view: NDArray[Any] = np.ascontiguousarray(x, dtype=np.float64 if x.dtype.kind == "f" else None).view()
+    view.setflags(write=False)
+    return view
+
+
+def first_active(active: NDArray[np.bool_], offsets: Int) -> Int:
+    """Index of the first active position of each segment (segments without one: that of a later one, or n)."""
+    where = np.flatnonzero(active)
+    found: Int = np.append(where, active.size)[np.searchsorted(where, offsets[:-1])]
+    return found
 
 
 def segment_sum(values: Float, offsets: Int) -> Float:
@@ -23,8 +39,8 @@ def segment_sum(values: Float, offsets: Int) -> Float:
 
 def discounted_suffix(r: Float, offsets: Int, gamma: float = 1.0) -> Float:
     """G_t = r_t + gamma G_{t+1} within each segment (the return from t on), shape of ``r``."""
-    out = np.empty_like(r, dtype=np.float64)
-    _suffix(np.ascontiguousarray(r, dtype=np.float64), offsets, float(gamma), out)
+    out = np.empty(r.shape)
+    _suffix(_frozen(r), _frozen(offsets), float(gamma), out)
     return out
 
 
@@ -37,6 +53,23 @@ def _suffix(r, offsets, gamma, out):  # type: ignore[no-untyped-def]
             out[t] = carry
 
 
+def suffix_min(x: Float, active: NDArray[np.bool_], offsets: Int, last: Float) -> Float:
+    """Least active value from each position on, and ``last`` (shape (segments,)) after the end; inf if none."""
+    out = np.empty(x.shape)
+    _suffix_min(_frozen(x), _frozen(active), _frozen(offsets), _frozen(last), out)
+    return out
+
+
+@jit
+def _suffix_min(x, active, offsets, last, out):  # type: ignore[no-untyped-def]
+    for i in range(offsets.size - 1):
+        least = last[i]
+        for t in range(offsets[i + 1] - 1, offsets[i] - 1, -1):
+            if active[t] and x[t] < least:
+                least = x[t]
+            out[t] = least
+
+
 def gae(r: Float, v: Float, active: NDArray[np.bool_], offsets: Int, gamma: float, lam: float, bootstrap: Float) -> Float:
     """Generalised advantage estimates over the active positions of each segment.
 
@@ -46,8 +79,8 @@ def gae(r: Float, v: Float, active: NDArray[np.bool_], offsets: Int, gamma: floa
     decayed through, and get 0. After the last active position V is ``bootstrap`` (shape
     (segments,)), the value of the state a truncated segment ends in, else 0.
     """
-    out = np.zeros_like(r, dtype=np.float64)
-    _gae(r, v, active, offsets, float(gamma), float(lam), bootstrap, out)
+    out = np.zeros(r.shape)
+    _gae(_frozen(r), _frozen(v), _frozen(active), _frozen(offsets), float(gamma), float(lam), _frozen(bootstrap), out)
     return out
 
 

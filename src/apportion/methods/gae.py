@@ -1,0 +1,115 @@
+"""GAE, as in PPO (Schulman et al. 2016, arXiv 1506.02438; 2017, arXiv 1707.06347)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from ..batch import Batch
+from ..credit import Credit
+from ..errors import OptionError
+from ..evidence import Bill
+from ..evidence.learned import LearnedValue, fit_linear
+from ..ops import scans
+from ..ops.groups import whiten as whitened
+from ..registry import method
+from ..structure import Bool, Float, Int
+from ..words import check_word
+
+Level = Literal["token", "turn"]
+
+
+def fit(
+    batch: Batch,
+    *,
+    rng: np.random.Generator,
+    gamma: float = 1.0,
+    unit: Level = "token",
+    folds: int = 5,
+    ridge: float = 1.0,
+    buckets: int = 1024,
+) -> LearnedValue:
+    """A critic for this batch: the discounted return from each turn on, regressed on what was seen.
+
+    A linear model of hashed text features, cross-fitted by trajectory (see ``evidence.learned``):
+    it stands in for the policy-sized critic of PPO. Its value is the same at all tokens of a turn,
+    so that one-step errors inside a turn are 0: lower ``lam`` only together with unit="turn".
+    """
+    r, active, offsets = _rewards(batch, unit)
+    zero = np.zeros(r.size)
+    to_go = scans.gae(r, zero, active, offsets, gamma, 1.0, _end(batch))
+    target = to_go if unit == "turn" else to_go[scans.first_active(batch.action, batch.turn_offsets)]
+    value = fit_linear(batch, "turn", target, rng, folds=folds, ridge=ridge, buckets=buckets)
+    return LearnedValue(value, Bill(trained=batch.n_tokens))
+
+
+@method(
+    unit="token",
+    reads={"reward"},
+    may_read={"truncated", "bootstrap"},
+    evidence={"value": "token"},
+    fit=fit,
+    cost="T tokens scored by a critic, which is trained on them",
+    status="verified",
+    unbiased="yes",
+    smallest="Batch.from_turns([[1]], outcome=[1.0], value=[0.5])",
+)
+def gae(
+    batch: Batch, *, value: Float, gamma: float = 1.0, lam: float = 1.0, whiten: bool = False, unit: Level = "token"
+) -> Credit:
+    """Generalised advantage estimation: exponentially weighted sums of a critic's one-step errors.
+
+        delta_t = r_t + gamma V_{t+1} - V_t        A_t = delta_t + gamma lam A_{t+1}        returns_t = A_t + V_t
+
+    value: V before every token, shape (T,), from the batch column of that name, passed, or learned
+    (fit=True). t + 1 is the next *policy* token: observation tokens are skipped, not decayed
+    through, their value is never read and they get 0 (verl). The outcome and each turn's reward sit
+    on the last policy token they belong to. After the last one V = 0, or ``bootstrap`` where the
+    trajectory is ``truncated``; without a bootstrap value a cut-off trajectory ends with 0, as
+    trainers have it.
+
+    gamma, lam: 1 and 1 (verl); the classical lam is 0.95.
+    whiten: (A - mean)/sqrt(var + 1e-8) over all units of the batch, unbiased variance (verl), after
+    the returns were formed. PPO trainers do it; off by default, because it shifts every advantage by
+    the batch's mean and so is no longer an advantage.
+    unit: "token", or "turn": V at the first policy token of each turn, the rewards of a turn
+    together, one value per turn (a turn is one action).
+    targets: ``value``, what the critic should regress on, shape (T,).
+
+    With the default gamma = lam = 1, A_t is the reward still to come minus V_t, unbiased for every V that
+    does not look at what it judges; lam < 1 trades that for less variance: biased by the errors of V.
+
+    Source: Schulman et al., ICLR 2016; verl ``compute_gae_advantage_return``. OpenRLHF runs the recursion
+    through observation tokens with V = r = 0, which gives other numbers; not offered here.
+    """
+    check_word(unit, Level, "unit")
+    unknown = batch.action & ~np.isfinite(value)
+    if unknown.any():
+        i = int(np.argmax(unknown))
+        raise OptionError(f"evidence 'value'[{i}] = {value[i]}: expected a number at every policy token")
+    r, active, offsets = _rewards(batch, unit)
+    v = np.where(batch.action, value, 0.0)
+    if unit == "turn":
+        v = v[scans.first_active(batch.action, batch.turn_offsets)]
+    advantage = scans.gae(r, v, active, offsets, gamma, lam, _end(batch))
+    returns = np.where(active, advantage + v, 0.0)
+    if unit == "turn":
+        returns = np.where(batch.action, returns[batch.within("token", "turn")], 0.0)
+    if whiten:
+        advantage = whitened(advantage, active)
+    return Credit.of(batch, unit, advantage, targets={"value": returns})
+
+
+def _rewards(batch: Batch, unit: Level) -> tuple[Float, Bool, Int]:
+    """Rewards, which units are active, and the offsets of the trajectories."""
+    if unit == "token":
+        return batch.rewards("token"), batch.action, batch.offsets("trajectory")
+    return batch.rewards("turn"), np.ones(batch.n_turns, dtype=np.bool_), batch.trajectory_turns
+
+
+def _end(batch: Batch) -> Float:
+    """Value after the last unit of each trajectory, shape (N,)."""
+    if batch.bootstrap is None:
+        return np.zeros(batch.n_trajectories)
+    return batch.bootstrap if batch.truncated is None else np.where(batch.truncated, batch.bootstrap, 0.0)
