@@ -8,32 +8,13 @@ import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import BenchError
-from .records import Entrant, Task
+from ..errors import BenchError, OptionError
+from .records import Entrant
 
-#: Tasks loaded from files in this process, by id.
-_OWN: dict[str, Task] = {}
-
-
-def shipped_ids() -> tuple[str, ...]:
-    """Ids of the tasks that ship, without building them."""
-    from .bifurcation import variants
-
-    return tuple(variants())
-
-
-def task(id_: str) -> Any:
-    """The task with this id: one loaded from a file, else one that ships (built once)."""
-    if id_ in _OWN:
-        return _OWN[id_]
-    from .bifurcation import build
-
-    known = shipped_ids()
-    if id_ not in known:
-        raise BenchError(unknown("task", id_, [*known, *_OWN], "apportion bench tasks lists all; FILE.py:NAME loads your own"))
-    return build(id_)
+if TYPE_CHECKING:
+    from .tabular import Task
 
 
 def entrants() -> dict[str, Entrant]:
@@ -43,13 +24,27 @@ def entrants() -> dict[str, Entrant]:
     return dict(shipped())
 
 
+def find(id_: str) -> Task:
+    """The task with this id: one that ships or one that was loaded."""
+    from . import bifurcation, tasks
+
+    try:
+        return tasks.find(id_)
+    except OptionError:
+        known = bifurcation.variants()
+        hint = "apportion bench tasks lists all; FILE.py:NAME is a task of your own"
+        raise BenchError(unknown("task", id_, known, hint)) from None
+
+
 def load(spec: str) -> tuple[list[Task], str]:
-    """Tasks of ``FILE.py`` or ``FILE.py:NAME`` and the digest of the file; they are known by id from then on.
+    """Tasks of ``FILE.py`` or ``FILE.py:NAME`` and the digest of the file; ``find`` knows them from then on.
 
     NAME is a task, a list of tasks, or a function without arguments that returns either; without a
     NAME every task the file defines is taken.
     """
     file, _, name = spec.rpartition(":") if not spec.endswith(".py") else (spec, "", "")
+    from .tasks import register
+
     path = Path(file)
     if not path.is_file():
         raise BenchError(f"--tasks {spec}: there is no file {file}")
@@ -63,9 +58,7 @@ def load(spec: str) -> tuple[list[Task], str]:
             raise BenchError(unknown(f"--tasks {spec}: name", name, [n for n in vars(module) if not n.startswith("_")], ""))
         found = _as_tasks(getattr(module, name), spec)
     for one in found:
-        if one.id in shipped_ids():
-            raise BenchError(f"--tasks {spec}: '{one.id}' is the id of a task that ships: give yours another")
-        _OWN[one.id] = one
+        register(one)
     return found, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -102,7 +95,9 @@ def _as_tasks(value: Any, spec: str) -> list[Task]:
 
 
 def _is_task(value: Any) -> bool:
-    return not isinstance(value, type) and all(hasattr(value, name) for name in ("id", "horizon", "describe"))
+    from .tabular import Task
+
+    return isinstance(value, Task)
 
 
 def unknown(what: str, name: str, known: Iterable[str], hint: str) -> str:

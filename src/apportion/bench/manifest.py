@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -69,8 +70,9 @@ def build(plan: Plan, command: str) -> dict[str, Any]:
         tasks.append({**definition, "id": id_, **shown, "file_sha256": file, "digest": digest([definition, shown, file])})
     entrants = []
     for id_, entrant in plan.entrants.items():
-        made = {"method": entrant.method, "options": dict(entrant.options), "oracle": entrant.oracle, "paid": entrant.paid}
-        entrants.append({"id": id_, "title": entrant.title, **made})
+        shown = {"title": entrant.title, "method": entrant.method, "oracle": entrant.oracle, "paid": entrant.paid}
+        made = asdict(entrant) if is_dataclass(entrant) and not isinstance(entrant, type) else {"options": entrant.options}
+        entrants.append({**made, "id": id_, **shown})
     settings = plan.settings.model_dump(mode="json")
     manifest = {
         "format": FORMAT,

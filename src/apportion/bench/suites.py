@@ -149,7 +149,7 @@ def _tasks(wanted: Sequence[str]) -> tuple[dict[str, Task], dict[str, str], tupl
             specs.append(name)
             files.update({one.id: digest for one in own})
         else:
-            own = [catalog.task(name)]
+            own = [catalog.find(name)]
         for one in own:
             if one.id in found:
                 raise BenchError(f"task '{one.id}' is there twice")

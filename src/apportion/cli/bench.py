@@ -1,0 +1,194 @@
+"""``apportion bench``: measure methods against exact truth, and show what was found."""
+
+from __future__ import annotations
+
+import json as _json
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..bench.runner import Outcome
+    from ..bench.runner import Progress as At
+
+app = typer.Typer(help="Measure methods against exact truth.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command("run")
+def run_command(
+    suite: Annotated[str, typer.Option(help="Named suite: quick, full or smoke.")] = "quick",
+    methods: Annotated[
+        str | None, typer.Option(help="'all', or ids separated by commas; default: the suite's. RLOO always takes part.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds (0, 1, ...); default: the suite's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/SUITE.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Task ids or FILE.py:NAME separated by commas; default: the suite's.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Worker processes; default: one per CPU. Results do not depend on it.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="YAML file of prices, such as 'judge_calls: 200'.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="If the folder holds a different run, discard it; an equal one is continued.")
+    ] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.html.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a suite; running the same command again continues where it stopped."""
+    from rich.console import Console
+
+    from ..bench import runner, settings, suites
+
+    shown = {"suite": suite, "methods": methods, "seeds": seeds, "tasks": _nameless(tasks), "prices": prices and prices.name}
+    given = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in shown.items() if value is not None)
+    plan = suites.plan(
+        suite,
+        methods=_list(methods),
+        tasks=_list(tasks),
+        seeds=seeds,
+        prices=None if prices is None else settings.read_prices(prices),
+    )
+    folder = out or Path("runs") / suite
+    console = Console(stderr=True)
+    size = f"{len(plan.entrants)} methods, {len(plan.tasks)} tasks, {len(plan.seeds)} seeds: {len(plan.cells):,} cells"
+    console.print(f"suite {suite}: {size}", highlight=False)
+    try:
+        with _progress(console) as watch:
+            outcome = runner.run(plan, folder, command=f"apportion bench run {given}", jobs=jobs, replace=replace, watch=watch)
+    except KeyboardInterrupt:
+        console.print(f"stopped; the finished cells are in {folder}: the same command continues", highlight=False)
+        raise typer.Exit(130) from None
+    status = _complain(console, outcome)
+    if len(outcome.failed) == outcome.cells:
+        raise typer.Exit(status)
+    _show(folder, None if no_report else folder / "report.html", json)
+    raise typer.Exit(status)
+
+
+@app.command("report")
+def report_command(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The HTML file; default: report.html in the folder.")] = None,
+    json: Json = False,
+) -> None:
+    """Write the report of a run and print its leaderboard."""
+    _show(folder, out or folder / "report.html", json)
+
+
+@app.command("tasks")
+def tasks_command(json: Json = False) -> None:
+    """List the tasks."""
+    from ..bench.tasks import tasks
+
+    found = tasks()
+    if json:
+        typer.echo(_json.dumps([task.describe() for task in found.values()], indent=1))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("task", "what it is", "tags"):
+        table.add_column(name, overflow="fold")
+    table.add_column("turns", justify="right")
+    table.add_column("prompts", justify="right")
+    for task in found.values():
+        table.add_row(task.id, task.title, ", ".join(task.tags), str(task.horizon), str(task.prompts))
+    Console().print(table)
+
+
+def _list(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _nameless(tasks: str | None) -> str | None:
+    """Tasks without the folders of files, which are no part of what was measured."""
+    return None if tasks is None else ",".join(Path(t).name if ".py" in t else t for t in _list(tasks) or [])
+
+
+def _complain(console: Console, outcome: Outcome) -> int:
+    """Name the failed cells; the exit status."""
+    for id_, error in list(outcome.failed.items())[:10]:
+        console.print(f"cell {id_} failed: {error}", style="red", markup=False, highlight=False)
+    if not outcome.failed:
+        return 0
+    more = f"{len(outcome.failed)} of {outcome.cells} cells failed"
+    console.print(f"{more}; tracebacks are in {outcome.folder / 'errors'}, the same command tries them again", highlight=False)
+    return 1
+
+
+def _show(folder: Path, page: Path | None, json: bool) -> None:
+    """Print the leaderboard and the measured sentence; write the report."""
+    from rich.console import Console
+
+    from ..report.summary import leaderboard_table, sentence, summarise
+
+    summary = summarise(folder)
+    if page is not None:
+        from ..report import write_report
+
+        page = write_report(folder, page)
+    if json:
+        typer.echo(_json.dumps(summary, indent=1))
+        return
+    console = Console()
+    console.print(leaderboard_table(summary))
+    console.print(sentence(summary), markup=False, highlight=False)
+    if page is not None:
+        typer.echo(f"report: {page}")
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[At], None]]:
+    """A bar with the time left on a terminal, else a line every ten seconds."""
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns: list[Any] = [
+        TextColumn("{task.fields[cells]} cells"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=console, speed_estimate_period=120.0) as bar:
+        task: Any = None
+
+        def watch(at: At) -> None:
+            nonlocal task
+            cells = f"{at.cells:,} of {at.all_cells:,}"
+            if task is None:
+                task = bar.add_task("", total=at.all_weight, cells=cells)
+            bar.update(task, completed=at.weight, cells=cells)
+
+        yield watch
+
+
+class _Lines:
+    """Progress for a log: one line now and then, with the time left at the pace so far."""
+
+    def __init__(self, console: Console, every: float = 10.0) -> None:
+        self.console, self.every = console, every
+        self.begun = self.told = time.monotonic()
+        self.before: float | None = None
+
+    def __call__(self, at: At) -> None:
+        now = time.monotonic()
+        if self.before is None:
+            self.before = at.weight
+        if now - self.told < self.every:
+            return
+        self.told = now
+        gained = at.weight - self.before
+        left = (now - self.begun) * (at.all_weight - at.weight) / gained if gained > 0 else float("nan")
+        self.console.print(f"{at.cells:,} of {at.all_cells:,} cells, about {left:.0f} s left", highlight=False)
