@@ -98,8 +98,8 @@ def _kernels(rng: np.random.Generator, A: int, rooms: int, gap: float, slip: flo
         stay[1 + c, 0, wrong] = (1.0 - slip) * (1.0 - gap * np.asarray(SEVERITY))
         stay[1 + c, 1, c] = recover
     status = np.stack([stay, 1.0 - stay], axis=-1)
-    kernels = np.einsum("ksat,rau->ksratu", status, walk)
-    return kernels.reshape(1 + CLASSES, 2 * rooms, A, 2 * rooms)
+    kernels: Float = np.einsum("ksat,rau->ksratu", status, walk).reshape(1 + CLASSES, 2 * rooms, A, 2 * rooms)
+    return kernels
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ..evidence import Asked, Bill
 from ..ids import Codes
 from ..ops.markov import continue_from, sample
 from ..words import Provenance
-from .tabular import PROMPT, RESULT, SEEN, TURN, Float, Int, Task
+from .tabular import PROMPT, RESULT, SEEN, TURN, Bool, Float, Int, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ def to_batch(rollouts: Rollouts, *, text: bool = False, node: Int | None = None,
     ids[:, :, 1] = TURN + np.arange(T)
     ids[:, :, 2] = SEEN + seen[:, :T] % (task.context.shape[2])  # the look of the place, not the key
     ids[:, :, 3:] = task.words[rollouts.actions]
-    columns = {}
+    columns: dict[str, Any] = {}
     for name, table in (("logp", logp), ("entropy", entropy)):
         padded = np.zeros((n, T, 3 + L))
         padded[:, :, 3:] = table[context, rollouts.actions]
@@ -162,7 +163,7 @@ class TabularSampler:
         )  # fmt: skip
         return to_batch(self.rollouts, node=node, parent=parent), self._bill(time, 1)
 
-    def _nodes(self, batch: Batch, row: Int, shared: Int) -> tuple[Int, Int]:
+    def _nodes(self, batch: Batch, row: Int, shared: Bool) -> tuple[Int, Int]:
         """Tree nodes of all turns, the new trajectories' included: shared turns keep their node."""
         n, T = self.rollouts.actions.shape
         node = (np.arange(n * T) if batch.node is None else batch.node).reshape(n, T)

@@ -1,0 +1,86 @@
+"""One cell: one method on one task with one seed, one measure."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from ..evidence import Bill
+from .entrants import Entrant, Outcome, entrants
+from .identification import identify
+from .instruments import gradient_rows
+from .learning import learning_rows
+from .records import Cell, Row
+from .settings import Settings
+from .tabular import Float, Task
+from .tasks import find
+
+NAN = float("nan")
+
+
+def streams(cell: Cell, *key: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """Generators of the world (the same for every method) and of the method's own questions."""
+    task = int.from_bytes(hashlib.sha256(cell.task.encode()).digest()[:6], "big")
+    method = int.from_bytes(hashlib.sha256(cell.method.encode()).digest()[:6], "big")
+    return np.random.default_rng([cell.seed, task, *key]), np.random.default_rng([cell.seed, task, method, *key])
+
+
+def spent(outcome: Outcome) -> Bill:
+    """Everything one batch costs: rollouts, evidence, and the tokens the update trains on."""
+    batch = outcome.sampled
+    rollouts = Bill(generated=float(batch.action.sum()), env_steps=float(batch.n_turns))
+    return rollouts + outcome.credit.bill + Bill(trained=float(outcome.credit.kept.sum()))
+
+
+def run_cell(cell: Cell, settings: Settings) -> list[Row]:
+    """All numbers of a cell; a pure function of its arguments."""
+    task, entrant = find(cell.task), entrants()[cell.method]
+    numbers: list[tuple[str, int, float, float]]
+    if cell.measure == "gradient":
+        numbers = gradient_rows(cell, task, entrant, settings, streams, spent)
+    elif cell.measure == "learning":
+        numbers = learning_rows(cell, task, entrant, settings, streams, spent)
+    else:
+        numbers = _single_batch(cell, task, entrant, settings, task.start_theta)
+    return [
+        Row(cell.method, cell.task, cell.seed, cell.measure, metric, batch, lr, value) for metric, batch, lr, value in numbers
+    ]
+
+
+def _single_batch(
+    cell: Cell, task: Task, entrant: Entrant, settings: Settings, theta: Float
+) -> list[tuple[str, int, float, float]]:
+    from .entrants import run_entrant
+
+    size = settings.identification.batch if cell.measure == "identification" else settings.cost.batch
+    world, own = streams(cell, size)
+    outcome = run_entrant(entrant, task, theta, size // settings.group, settings.group, world, own)
+    if cell.measure == "identification":
+        numbers = identify(outcome, settings.identification.epsilon, own)
+    else:
+        extra = outcome.credit.bill
+        n = outcome.sampled.n_trajectories
+        numbers = {k: getattr(extra, k) / n for k in ("generated", "scored", "env_steps", "judge_calls", "trained")}
+        numbers["price"] = spent(outcome).price(settings.prices) / outcome.credit.batch.n_trajectories
+    return [(metric, 0, NAN, value) for metric, value in numbers.items()]
+
+
+#: Rough cost of a turn relative to RLOO's, by what a method asks; only for scheduling.
+_ASKING = {"nothing": 1.0, "truth": 1.0, "fit": 4.0, "judge": 2.0, "policy": 2.0}
+
+
+def weight(cell: Cell, settings: Settings) -> float:
+    """Relative expected time of a cell, for the order of work and the time left."""
+    task, entrant = find(cell.task), entrants()[cell.method]
+    asking = _ASKING.get(entrant.ask, 1.0 + 0.05 * task.horizon)
+    if cell.measure == "learning":
+        s = settings.learning
+        return asking * task.horizon * sum(s.batch_sizes) * len(s.lrs) * s.max_updates
+    if cell.measure == "gradient":
+        return (
+            asking
+            * task.horizon
+            * sum(b * r for b, r in zip(settings.gradient.batch_sizes, settings.gradient.replicates, strict=True))
+        )
+    return asking * task.horizon * 256.0

@@ -1,0 +1,77 @@
+"""Credit against the exact advantage, unit by unit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .entrants import Outcome
+from .oracle import oracle, truth
+from .sources import situation
+from .tabular import Float
+
+PAIRS = 20_000
+
+
+def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict[str, float]:
+    """How well credit finds the turns that mattered.
+
+    correlation and sign: over pairs of turns (one at a fork) whose exact advantages differ by more
+    than epsilon: Pearson of the differences, and how often they point the same way (ties count
+    half). fork_ap: average precision of |credit| at finding turns with |A| > epsilon. leak_routine:
+    share of all |credit| on turns with |A| <= epsilon. leak_luck: correlation of credit with
+    what the environment's dice did right after the turn. NaN where undefined.
+    """
+    credit, rollouts = outcome.credit, outcome.rollouts
+    task, batch = rollouts.task, credit.batch
+    where = situation(rollouts, batch)
+    with oracle():
+        solved = truth(task, rollouts.theta)
+        exact = solved.A[where]
+        row = np.asarray([int(batch.trajectory.name(i)) for i in range(batch.n_trajectories)])[batch.within("turn", "trajectory")]
+        after = solved.V[where[0], where[1] + 1, rollouts.states[row, where[1] + 1]]
+        luck = after - solved.Q[where]
+        last = batch.trajectory_turns[1:] - 1
+        luck[last] += batch.reward - after[last]
+    kept = np.bincount(batch.within("token", "turn"), weights=credit.kept, minlength=batch.n_turns) > 0
+    given = np.where(kept, credit.on("turn"), 0.0)
+    matters = np.abs(exact) > epsilon
+    total = np.abs(given).sum()
+    correlation, sign = _pairs(given, exact, matters, epsilon, rng)
+    return {
+        "correlation": correlation,
+        "sign": sign,
+        "fork_ap": _average_precision(np.abs(given), matters),
+        "leak_routine": float(np.abs(given[~matters]).sum() / total) if total > 0 else float("nan"),
+        "leak_luck": _pearson(given, luck),
+    }
+
+
+def _pairs(given: Float, exact: Float, matters: Float, epsilon: float, rng: np.random.Generator) -> tuple[float, float]:
+    forks = np.flatnonzero(matters)
+    if not forks.size:
+        return float("nan"), float("nan")
+    a, b = rng.choice(forks, PAIRS), rng.integers(given.size, size=PAIRS)
+    true, seen = exact[a] - exact[b], given[a] - given[b]
+    differ = np.abs(true) > epsilon
+    if not differ.any():
+        return float("nan"), float("nan")
+    true, seen = true[differ], seen[differ]
+    agree = np.where(seen == 0, 0.5, np.sign(seen) == np.sign(true))
+    return _pearson(seen, true), float(agree.mean())
+
+
+def _pearson(x: Float, y: Float) -> float:
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _average_precision(score: Float, positive: Float) -> float:
+    """Mean precision at the positives, ties ranked together (their common precision)."""
+    if not positive.any() or positive.all():
+        return float("nan")
+    levels, inverse = np.unique(-score, return_inverse=True)
+    hits = np.cumsum(np.bincount(inverse, weights=positive, minlength=levels.size))
+    seen = np.cumsum(np.bincount(inverse, minlength=levels.size))
+    gained = np.diff(np.concatenate(([0.0], hits)))
+    return float((gained * hits / seen).sum() / positive.sum())

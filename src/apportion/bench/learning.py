@@ -1,0 +1,65 @@
+"""Training from scratch: what it costs to get to a share of the attainable return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .entrants import Entrant, run_entrant
+from .gradient import update
+from .oracle import attainable, expected_return
+from .records import Cell
+from .settings import Settings
+from .tabular import Task
+from .tasks import find
+
+Numbers = list[tuple[str, int, float, float]]
+
+
+@cache
+def _best(task_id: str) -> float:
+    return attainable(find(task_id))
+
+
+def learning_rows(
+    cell: Cell, task: Task, entrant: Entrant, settings: Settings, streams: Callable[..., Any], spent: Callable[..., Any]
+) -> Numbers:
+    """One training run per learning rate and batch size, every method on the same grid."""
+    numbers: Numbers = []
+    for batch in settings.learning.batch_sizes:
+        for lr in settings.learning.lrs:
+            found = train(cell, task, entrant, settings, streams, spent, batch, lr)
+            numbers += [(metric, batch, lr, value) for metric, value in found.items()]
+    return numbers
+
+
+def train(
+    cell: Cell, task: Task, entrant: Entrant, settings: Settings, streams: Callable[..., Any], spent: Callable[..., Any],
+    batch: int, lr: float,
+) -> dict[str, float]:  # fmt: skip
+    """Adam ascent along the method's updates until the target is reached or updates run out.
+
+    ``cost`` counts everything up to the last update: rollouts, evidence, training. The policy's
+    exact return is looked at by the instrument only; no method sees it.
+    """
+    best = _best(cell.task)
+    theta = task.start_theta
+    m, v = np.zeros_like(theta), np.zeros_like(theta)
+    start = value = expected_return(task, theta)
+    goal, cost, step = settings.learning.target * best, 0.0, 0
+    while value < goal and step < settings.learning.max_updates:
+        world, own = streams(cell, batch, step)
+        outcome = run_entrant(entrant, task, theta, batch // settings.group, settings.group, world, own)
+        g = update(task, theta, outcome.credit)
+        cost += spent(outcome).price(settings.prices)
+        step += 1
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        theta = theta + lr * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-12)
+        value = expected_return(task, theta)
+    return {
+        "reached": float(value >= goal), "cost": cost, "updates": float(step), "final": value,
+        "attainable": best, "start": start,
+    }  # fmt: skip
