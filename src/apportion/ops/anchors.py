@@ -37,7 +37,9 @@ def similar_groups(over: Int, key: Int, names: Sequence[object], threshold: floa
         raise OptionError(f"similarity = {threshold}: expected a ratio between 0 and 1, or None for equal keys only")
     odd = next((i for i, name in enumerate(names) if not isinstance(name, str)), None)
     if odd is not None:
-        raise BatchError(f"state key {names[odd]!r} is {type(names[odd]).__name__}: similarity compares texts, so keys must be strings")
+        raise BatchError(
+            f"state key {names[odd]!r} is {type(names[odd]).__name__}: similarity compares texts, so keys must be strings"
+        )
     exact = anchor_groups(over, key)
     visits = np.unique(exact, return_index=True)[1]
     # a text that was seen before joins the cluster it joined then: the clusters before it are the same

@@ -43,8 +43,8 @@ def prefix_tree(ids: Int, offsets: Int, over: Int) -> PrefixTree:
     """The trees of all groups.
 
     ids: token ids, shape (T,). offsets: sequence i owns tokens ``offsets[i]:offsets[i + 1]``.
-    over: group of each sequence (0..groups-1, each with a member), shape (N,); sequences of
-    different groups share nothing.
+    over: group of each sequence (0..groups-1), shape (N,); sequences of different groups share
+    nothing.
 
     Ids are compared, not hashed, so the tree is exact. A set walks down together and every token
     is looked at twice at most: O(T + N log N) and O(N) nodes.
@@ -66,6 +66,9 @@ def _grow(ids, offsets, order, groups, low, high, depth, parent, node, end):  # 
     k = 0
     while k < made:  # nodes are worked off in the order they were made
         a, b, d = low[k], high[k], depth[k]
+        if a == b:  # a group without members
+            k += 1
+            continue
         first = order[a]
         agree = True
         over = False
@@ -106,7 +109,7 @@ def _grow(ids, offsets, order, groups, low, high, depth, parent, node, end):  # 
                 order[done + j] = going[rank[j]]
             begin = a
             for j in range(a + 1, b + 1):
-                cut = j == b or j == done
+                cut = j in (b, done)
                 if not cut and j > done:
                     cut = nxt[rank[j - done]] != nxt[rank[j - done - 1]]
                 if cut and j > begin:
@@ -120,6 +123,9 @@ def _grow(ids, offsets, order, groups, low, high, depth, parent, node, end):  # 
 @jit
 def _means(x, order, low, high, out):  # type: ignore[no-untyped-def]
     for k in range(low.size):
+        if low[k] == high[k]:
+            out[k] = np.nan
+            continue
         base = x[order[low[k]]]
         total = 0.0
         for j in range(low[k] + 1, high[k]):

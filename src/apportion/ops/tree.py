@@ -1,6 +1,8 @@
-"""Values of a tree of turns, from its leaves to its roots."""
+"""Trees of turns: from node and parent columns to edges, and values from the leaves to the roots."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,56 @@ from ._jit import jit
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """A tree whose edges are turns. Nodes are numbered 0..M-1, its roots M..M+R-1.
+
+    target, source: node each turn leads to and leaves, shape (turns,). at: first turn that leads to
+    each node, shape (M,). first: True at those turns. parent: node above, -1 at roots, (M + R,).
+    """
+
+    target: Int
+    source: Int
+    at: Int
+    first: Bool
+    parent: Int
+
+
+def tree_edges(node: Int, parent: Int, group: Int, starts: Bool, *, merge_root: bool) -> Edges:
+    """Check and number the tree that the columns ``node`` and ``parent`` describe.
+
+    All per turn, in batch order: node led to (>= 0), node left (negative: a root), group, and
+    whether the turn starts a trajectory. merge_root: one root a group; otherwise a turn with
+    parent -1 leaves a root of its own and -2, -3 … name roots that turns of a group may share.
+    """
+    names, at, target = np.unique(node, return_index=True, return_inverse=True)
+    at, target = at.astype(np.int64), target.astype(np.int64)
+    place = np.minimum(np.searchsorted(names, parent), names.size - 1)
+    inner = parent >= 0
+    previous = np.append(-1, node[:-1])
+    _refuse(node < 0, node, "node", "nodes are numbered from 0")
+    _refuse(~starts & (parent != previous), parent, "parent", "expected the node of the turn before it in its trajectory")
+    _refuse(inner & (names[place] != parent), parent, "parent", "no turn has that node")
+    _refuse(parent != parent[at][target], parent, "parent", "the same node has another parent elsewhere")
+    _refuse(group != group[at][target], node, "node", "the same node stands in two groups")
+    _refuse(inner & (group != group[at][place]), parent, "parent", "that node stands in another group")
+    root = np.zeros_like(node) if merge_root else np.where(parent == -1, target, names.size - parent)
+    pairs = group * (int(root.max()) + 1) + root
+    roots, which = np.unique(pairs[~inner], return_inverse=True)
+    source = place.astype(np.int64)
+    source[~inner] = names.size + which
+    first = np.zeros(node.size, dtype=np.bool_)
+    first[at] = True
+    return Edges(target, source, at, first, np.append(source[at], np.full(roots.size, -1)))
+
+
+def _refuse(bad: Bool, values: Int, name: str, why: str) -> None:
+    if bad.any():
+        turn = int(np.argmax(bad))
+        raise BatchError(f"{name}[{turn}] = {values[turn]}: {why}")
 
 
 def child_means(parent: Int, ended: Float) -> tuple[Float, Int]:
@@ -60,3 +112,17 @@ def _climb(parent, ended, waiting, value):  # type: ignore[no-untyped-def]
                 queue[filled] = u
                 filled += 1
     return filled == n
+
+
+def inherited(values: Float, parent: Int, own: Bool) -> Float:
+    """Value of the nearest node, from each one upwards, that has one of its ``own``; 0 where none has.
+
+    values, own: shape (M,). parent: node above, shape (M,) or longer (roots, which have none).
+    """
+    n = parent.size
+    own = np.append(own, np.zeros(n - own.size, dtype=np.bool_))
+    here = np.arange(n, dtype=np.int64)
+    giver = np.where(own | (parent < 0), here, parent)
+    while not np.array_equal(further := giver[giver], giver):  # log2(depth) rounds
+        giver = further
+    return np.where(own, np.append(values, np.zeros(n - values.size)), 0.0)[giver]
