@@ -1,0 +1,119 @@
+"""Gradient quality from a run's rows: alignment, noise-to-signal, multipliers, bias.
+
+With g a method's complete update and g* the exact gradient, pooled over seeds:
+
+    rho = E<g,g*> / sqrt(E|g|^2 E|g*|^2)        NSR = 1 / rho^2 - 1, where rho's interval lies above 0
+
+RLOO is unbiased, so its NSR is E|g|^2 / |g*|^2 - 1 = c / B exactly; c is fitted from its rows at
+all batch sizes. A method with NSR n at batch B is worth B' = c / n of RLOO's trajectories: its
+sample multiplier is B' / B, its net multiplier that times price_RLOO / price_method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..bench.statistics import Float, Int
+from .numbers import NOTHING, Estimate, estimate, store
+from .pool import mean_estimate, pooled, resample_weights, seed_mean
+from .read import Run
+
+REFERENCE = "rloo"
+EXACT = 1e-12  # an NSR below this is rounding: the update is the exact gradient
+
+
+def gradient_rows(run: Run, index: Int) -> list[dict[str, Any]]:
+    """One row per (task, method, batch): rho, verdict, nsr, multiplier, net, price, gains and bias."""
+    cells = run.values.get("gradient", {})
+    weights = resample_weights(index)
+    constants = {task: rloo_constant(run, task, weights) for task in run.tasks}
+    rows = []
+    for task in run.tasks:
+        for method in run.methods():
+            for batch in run.batches():
+                cell = cells.get((method, task, batch, 0.0))
+                if cell is not None:
+                    base = cells.get((REFERENCE, task, batch, 0.0))
+                    row = {"task": task, "method": method, "batch": batch}
+                    row |= _quality(method, batch, cell, base, constants[task], weights) | _bias(cell, weights)
+                    rows.append(row)
+    return rows
+
+
+def rloo_constant(run: Run, task: str, weights: Float) -> Float:
+    """c of RLOO's NSR = c / B on this task, for the sample and every resample (NaN without RLOO rows).
+
+    Each batch size gives B (E|g|^2 / |g*|^2 - 1); they are averaged with weights inverse to their
+    variance, which for a squared norm over R replicates goes as (B E|g|^2 / |g*|^2)^2 / R.
+    """
+    total, mass = np.zeros(len(weights)), 0.0
+    for batch in run.batches():
+        cell = run.values["gradient"].get((REFERENCE, task, batch, 0.0))
+        if cell is None:
+            continue
+        norm2, truth2 = pooled(cell, ("norm2", "truth2"), weights)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            size = batch * norm2 / truth2
+        count = float(np.nansum(cell.get("replicates", np.ones(weights.shape[1]))))
+        if np.isfinite(size[0]) and size[0] > 0:
+            weight = count / size[0] ** 2
+            total += weight * (size - batch)
+            mass += weight
+    if mass <= 0:
+        return np.full(len(weights), np.nan)
+    c = total / mass
+    return np.where(c > 0, c, np.nan)
+
+
+def _quality(
+    method: str, batch: int, cell: Mapping[str, Float], base: Mapping[str, Float] | None, c: Float, weights: Float
+) -> dict[str, Any]:
+    inner, norm2, truth2 = pooled(cell, ("inner", "norm2", "truth2"), weights)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rho = inner / np.sqrt(norm2 * truth2)
+    found = estimate(rho[0], rho[1:])
+    verdict = _verdict(found, seeds=int((~np.isnan(cell.get("inner", np.array([np.nan])))).sum()))
+    price, own_price = seed_mean(base, "price"), seed_mean(cell, "price")
+    row: dict[str, Any] = {"rho": found, "verdict": verdict, "price": store(own_price)}
+    row["relative_price"] = store(own_price / price)
+    row |= {name: dict(NOTHING) for name in ("nsr", "multiplier", "net")}
+    if verdict == "aligned":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            nsr = np.where(rho > 0, 1.0 / rho**2 - 1.0, np.where(np.isnan(rho), np.nan, np.inf))
+            nsr = np.where(nsr < EXACT, 0.0, nsr)
+            worth = c / nsr / batch
+        row["nsr"] = estimate(nsr[0], nsr[1:])
+        row["multiplier"] = estimate(worth[0], worth[1:])
+        row["net"] = estimate(worth[0] * price / own_price, worth[1:] * price / own_price)
+    if method == REFERENCE:  # the numeraire is worth itself
+        row["multiplier"] = row["net"] = {"value": 1.0, "low": 1.0, "high": 1.0}
+    row |= {name: mean_estimate(cell, name, weights) for name in ("gain_best", "gain_kl")}
+    return row
+
+
+def _verdict(rho: Estimate, seeds: int) -> str:
+    """Whether rho's interval lies above 0, below it, or neither ("undetermined"; so is a single seed)."""
+    low, high = rho["low"], rho["high"]
+    if seeds < 2 or not isinstance(low, float) or not isinstance(high, float):
+        return "undetermined"
+    if low > 0:
+        return "aligned"
+    return "pushes the wrong way" if high < 0 else "undetermined"
+
+
+def _bias(cell: Mapping[str, Float], weights: Float) -> dict[str, Any]:
+    """|E g - g*|^2 over |g*|^2 from independent pairs, and what is left of it after the best step size."""
+    row: dict[str, Any] = {}
+    cross, inner, truth2 = pooled(cell, ("cross", "inner", "truth2"), weights)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bias = (cross - 2.0 * inner + truth2) / truth2
+        rescaled = np.where(cross > 0, 1.0 - np.maximum(inner, 0.0) ** 2 / (cross * truth2), np.nan)
+        row["bias"] = estimate(bias[0], bias[1:])
+        row["bias_rescaled"] = estimate(rescaled[0], rescaled[1:])
+        for part in ("between2", "within2"):
+            above, below = pooled(cell, (part, "truth2"), weights)
+            row[part] = estimate(above[0] / below[0], above[1:] / below[1:]) if part in cell else None
+    return row

@@ -1,0 +1,54 @@
+"""One self-contained HTML file that opens offline: figures, tables and the trajectory lens of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .embed import asset, page, vendored, write_text
+from .figures import figures, tiles
+from .lens import check_lens, fit_budget
+from .read import read_run
+from .summary import summarise
+
+
+def write_report(run_dir: str | Path, out: str | Path) -> Path:
+    """Write the report of a run folder to ``out``; nothing is written when the folder cannot be read."""
+    summary = summarise(run_dir)
+    lens = read_run(run_dir).lens
+    shown, left_out = fit_budget(check_lens(lens)) if lens else ({"tasks": []}, 0)
+    titles = {m["id"]: m["title"] for m in summary["methods"]}
+    shown = {**shown, "titles": titles}
+    scripts = [vendored(), *(asset(f"templates/{name}.js") for name in ("lens", "tables", "charts", "report"))]
+    html = page(
+        "report.html.jinja",
+        scripts,
+        summary=summary,
+        figures=figures(summary),
+        tiles=tiles(summary),
+        counts=_counts(summary),
+        tasks=[_task(t) for t in summary["tasks"]],
+        has_lens=bool(shown["tasks"]),
+        left_out=left_out,
+        definitions=json.dumps({k: summary["run"][k] for k in ("settings", "versions")}, indent=1, default=str),
+        embedded={"summary": summary, "lens": shown},
+    )
+    return write_text(html, out)
+
+
+def _counts(summary: Mapping[str, Any]) -> dict[str, int]:
+    fair = [m for m in summary["methods"] if not m["oracle"]]
+    return {"methods": len(fair), "oracles": len(summary["methods"]) - len(fair), "tasks": len(summary["tasks"])}
+
+
+def _task(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task for the table: its headings, and everything else of its definition as text."""
+    shown = ("id", "title", "family", "tags", "horizon")
+    rest = {k: v for k, v in task.items() if k not in (*shown, "series")}
+    return {
+        **{k: task.get(k) for k in shown},
+        "tags": ", ".join(map(str, task.get("tags") or [])),
+        "definition": json.dumps(rest, indent=1, default=str) if rest else "",
+    }

@@ -1,0 +1,199 @@
+// The figures, drawn with Observable Plot from the summary. Colours are CSS variables, so dark mode needs no redraw.
+(function (report) {
+  "use strict";
+  const { num, short, times } = report;
+  const ROLES = {
+    reference: { symbol: "circle", dash: null }, free: { symbol: "square", dash: null },
+    paid: { symbol: "diamond", dash: "7 3" }, exact: { symbol: "triangle", dash: "2 3" },
+  };
+  const color = (role) => `var(--c-${role})`;
+  const known = (v) => Number.isFinite(num(v));
+  const style = { fontSize: "12.5px", fontFamily: "inherit", background: "none", overflow: "visible" };
+  const ticks = (v) => short(v);
+  const range = (values, pad) => {
+    const good = values.filter((v) => Number.isFinite(v) && v > 0);
+    return good.length ? [Math.min(...good) / pad, Math.max(...good) * pad] : [0.1, 10];
+  };
+  // Powers of ten, with 2 and 5 between where there are few decades.
+  function logTicks([low, high]) {
+    const out = [], few = Math.log10(high / low) < 2.5;
+    for (let k = Math.floor(Math.log10(low)); k <= Math.ceil(Math.log10(high)); k++)
+      for (const m of few ? [1, 2, 5] : [1]) { const v = m * 10 ** k; if (v >= low && v <= high) out.push(v); }
+    return out;
+  }
+  // Labels near each other are pushed apart: y in pixels, at least `gap` between neighbours.
+  function dodge(labels, gap, low, high) {
+    labels.sort((a, b) => a.py - b.py);
+    for (let i = 1; i < labels.length; i++) labels[i].py = Math.max(labels[i].py, labels[i - 1].py + gap);
+    const over = labels.length ? labels[labels.length - 1].py - high : 0;
+    if (over > 0) {
+      labels[labels.length - 1].py -= over;
+      for (let i = labels.length - 2; i >= 0; i--) labels[i].py = Math.max(low, Math.min(labels[i].py, labels[i + 1].py - gap));
+    }
+    return labels;
+  }
+  const logScale = (domain, pixels) => (v) => pixels[0] + ((pixels[1] - pixels[0]) * Math.log(v / domain[0])) / Math.log(domain[1] / domain[0]);
+  const unlog = (domain, pixels) => (p) => domain[0] * (domain[1] / domain[0]) ** ((p - pixels[0]) / (pixels[1] - pixels[0]));
+
+  function headline(summary, view, width) {
+    const tasks = new Map(summary.tasks.filter((t) => t.series === view.series).map((t) => [t.id, t]));
+    const methods = new Map(summary.methods.map((m) => [m.id, m]));
+    const rows = summary.learning.filter((r) => tasks.has(r.task) && tasks.get(r.task).horizon).map((r) => {
+      const m = methods.get(r.method), cost = num(r.cost.value), reached = Number.isFinite(cost);
+      return { ...r, m, role: m.role, x: tasks.get(r.task).horizon, reached, y: reached ? cost : num(r.spent), low: num(r.cost.low), high: num(r.cost.high) };
+    }).filter((r) => Number.isFinite(r.y)).sort((a, b) => a.x - b.x);
+    if (!rows.length) return null;
+    const horizons = [...new Set(rows.map((r) => r.x))], single = horizons.length < 2;
+    const height = 430, left = 62, right = 150, top = 22, bottom = 46;
+    const domain = range(rows.flatMap((r) => [r.y, r.low, r.high]), 1.5);
+    const xs = single ? [horizons[0] / 2, horizons[0] * 2] : [horizons[0] / 1.08, horizons[horizons.length - 1] * 1.08];
+    const clip = (v) => (Number.isFinite(v) ? v : domain[1]);
+    const main = rows.filter((r) => r.role !== "other"), faint = rows.filter((r) => r.role === "other");
+    const of = (role) => main.filter((r) => r.role === role);
+    const tip = (r) => `${r.m.title}${r.m.oracle ? " (oracle)" : r.m.paid ? " (paid)" : ""} at ${r.x} turns\n` +
+      (r.reached ? `${short(r.y)} price units (${short(r.cost.low)} – ${short(r.cost.high)})` : `not reached after ${short(r.y)} price units`) +
+      `\nreached by ${Math.round(100 * r.reached_share)} % of ${r.seeds} seeds\nbest of ${r.settings} settings: batch ${r.batch}, learning rate ${r.lr}`;
+    rows.forEach((r) => { r.reached_share = num(report.share(summary, r)); });
+    const pixels = [height - bottom, top], py = logScale(domain, pixels), back = unlog(domain, pixels);
+    const ends = [...new Set(main.map((r) => r.method))].map((id) => main.filter((r) => r.method === id).pop());
+    const labels = dodge(ends.map((r) => ({ ...r, py: py(r.y) })), 17, top, height - bottom).map((r) => ({ ...r, y: back(r.py) }));
+    const lines = (data, more) => Plot.line(data, { x: "x", y: "y", z: "method", ...more });
+    const marks = [
+      Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1 }),
+      lines(faint.filter((r) => r.reached), { stroke: "var(--faint)", strokeWidth: 1.25 }),
+      Plot.dot(faint.filter((r) => r.reached), { x: "x", y: "y", r: 2.2, fill: "var(--faint)" }),
+      Plot.text(faint.filter((r) => !r.reached), { x: "x", y: "y", text: () => "↑", fill: "var(--faint)", fontSize: 13 }),
+    ];
+    for (const role of ["exact", "paid", "free", "reference"]) {
+      const data = of(role), reached = data.filter((r) => r.reached), stroke = color(role);
+      if (single) marks.push(Plot.ruleX(reached, { x: "x", y1: "low", y2: (r) => clip(r.high), stroke, strokeOpacity: 0.5, strokeWidth: 3 }));
+      else marks.push(Plot.areaY(reached.filter((r) => Number.isFinite(r.low)), { x: "x", y1: "low", y2: (r) => clip(r.high), z: "method", fill: stroke, fillOpacity: 0.16 }));
+      marks.push(lines(data, { stroke, strokeWidth: 1.2, strokeDasharray: "1 4" }));
+      marks.push(lines(reached, { stroke, strokeWidth: 2.4, ...(ROLES[role].dash ? { strokeDasharray: ROLES[role].dash } : {}) }));
+      marks.push(Plot.dot(reached, { x: "x", y: "y", r: 5, symbol: ROLES[role].symbol, fill: stroke, stroke: "var(--paper)", strokeWidth: 1.2 }));
+      marks.push(Plot.text(data.filter((r) => !r.reached), { x: "x", y: "y", text: () => "↑", fill: stroke, fontSize: 20, fontWeight: 700, dy: -2 }));
+    }
+    marks.push(Plot.text(labels, { x: "x", y: "y", text: (r) => r.m.title + (r.reached ? "" : " ↑"), dx: 12, textAnchor: "start", fill: (r) => color(r.role), fontWeight: 650 }));
+    marks.push(Plot.tip(rows, Plot.pointer({ x: "x", y: "y", title: tip })));
+    return Plot.plot({
+      width, height, style, marginLeft: left, marginRight: right, marginTop: top, marginBottom: bottom,
+      x: { type: "log", domain: xs, ticks: horizons, tickFormat: (v) => String(v), label: "horizon (turns) →", labelAnchor: "center", labelArrow: "none" },
+      y: { type: "log", domain, ticks: logTicks(domain), tickFormat: ticks, label: "↑ cost to 80 % of the attainable return (price units)", labelArrow: "none" },
+      marks,
+    });
+  }
+
+  const name = (m) => (m.oracle ? `${m.title} (oracle)` : m.title);
+  const SHAPES = ["circle", "square", "triangle", "diamond", "star", "cross"];
+  // Batch sizes from small to large: lighter to stronger.
+  const shade = (i, n) => `var(--b${n < 2 ? 3 : 1 + Math.round((2 * i) / (n - 1))})`;
+
+  function multipliers(summary, view, width) {
+    const methods = summary.methods.filter((m) => summary.gradient.some((r) => r.method === m.id && r.task === view.task));
+    const title = new Map(methods.map((m) => [m.id, name(m)]));
+    const rows = summary.gradient.filter((r) => r.task === view.task && title.has(r.method)).map((r) => ({
+      ...r, name: title.get(r.method), v: num(r.multiplier.value), low: num(r.multiplier.low), high: num(r.multiplier.high),
+    }));
+    if (!rows.length) return null;
+    const domain = range([...rows.flatMap((r) => [r.v, Math.max(r.low, r.v / 30), Math.min(r.high, r.v * 30)]), 0.5, 2], 1.4);
+    const clip = (v) => Math.min(domain[1], Math.max(domain[0], v));
+    const good = rows.filter((r) => known(r.v) && r.v > 0), endless = rows.filter((r) => r.v === Infinity);
+    const none = rows.filter((r) => Number.isNaN(r.v));
+    const sizes = summary.batches, at = (b) => sizes.indexOf(b);
+    const tip = (r) => `${r.name}, batch ${r.batch}\n` + (Number.isNaN(r.v) ? r.verdict : `${times(r.v)} (${times(r.low)} – ${times(r.high)})\nat equal cost ${times(num(r.net.value))}`) + `\nalignment ρ ${short(r.rho.value)}`;
+    return Plot.plot({
+      width, style, marginLeft: 142, marginRight: 30, marginTop: 30, marginBottom: 42, height: 74 + 40 * methods.length,
+      x: { type: "log", domain, ticks: logTicks(domain), tickFormat: (v) => times(v), label: "sample multiplier over RLOO →", labelAnchor: "center", labelArrow: "none" },
+      fy: { domain: methods.map(name), label: null, padding: 0.12 },
+      y: { type: "band", domain: sizes, axis: null, padding: 0.25 },
+      symbol: { domain: sizes, range: sizes.map((_, i) => SHAPES[i % SHAPES.length]) },
+      color: { domain: sizes, range: sizes.map((_, i) => shade(i, sizes.length)) },
+      marks: [
+        Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1 }),
+        Plot.ruleX([1], { stroke: "var(--c-reference)", strokeWidth: 1.5 }),
+        Plot.ruleY(good, { fy: "name", y: "batch", x1: (r) => clip(r.low), x2: (r) => clip(r.high), stroke: "batch", strokeWidth: 2 }),
+        Plot.dot(good, { fy: "name", y: "batch", x: (r) => clip(r.v), symbol: "batch", fill: "batch", stroke: "var(--paper)", strokeWidth: 0.8, r: 4.6 }),
+        Plot.text(endless, { fy: "name", y: "batch", x: () => domain[1], text: () => "∞", fill: "batch", fontSize: 15, fontWeight: 700, dx: 10 }),
+        Plot.text(none, { fy: "name", y: "batch", x: () => domain[0], dx: 6, textAnchor: "start", fontSize: 10.5, text: (r) => `${r.verdict === "undetermined" ? "?" : "✕"} ${r.verdict} at ${r.batch}`, fill: "var(--muted)" }),
+        Plot.tip([...good, ...endless], Plot.pointer({ fy: "name", y: "batch", x: (r) => clip(r.v), title: tip })),
+      ],
+    });
+  }
+
+  function frontier(summary, view, width) {
+    const methods = new Map(summary.methods.map((m) => [m.id, m]));
+    const rows = summary.gradient.filter((r) => r.task === view.task && r.batch === view.batch && known(r.multiplier.value) && known(r.relative_price))
+      .map((r) => ({ ...r, m: methods.get(r.method), x: num(r.relative_price), y: num(r.multiplier.value), low: num(r.multiplier.low), high: num(r.multiplier.high) }))
+      .filter((r) => r.x > 0 && r.y > 0);
+    if (!rows.length) return null;
+    const height = 420, left = 62, right = 128, top = 24, bottom = 46;
+    const xs = range([...rows.map((r) => r.x), 0.8, 3], 1.25), ys = range([...rows.flatMap((r) => [r.y]), 0.5, 3], 1.7);
+    const clip = (v) => Math.min(ys[1], Math.max(ys[0], v));
+    const fair = rows.filter((r) => !r.m.oracle).sort((a, b) => a.x - b.x || b.y - a.y);
+    const best = [];
+    for (const r of fair) if (!best.length || r.y > best[best.length - 1].y) best.push(r);
+    const px = logScale(xs, [left, width - right]), py = logScale(ys, [height - bottom, top]), back = unlog(ys, [height - bottom, top]);
+    // Points that share a column share a dodge, so that their labels do not cover each other.
+    const columns = new Map();
+    for (const r of rows) { const key = Math.round(px(r.x) / 70); columns.set(key, [...(columns.get(key) || []), { ...r, py: py(r.y) }]); }
+    const labels = [...columns.values()].flatMap((c) => dodge(c, 15, top, height - bottom)).map((r) => ({ ...r, ly: back(r.py) }));
+    const kind = (r) => (r.m.id === "rloo" ? "reference" : r.m.oracle ? "exact" : r.m.paid ? "paid" : "free");
+    const symbol = (r) => ROLES[kind(r)].symbol;
+    const tip = (r) => `${name(r.m)}\nworth ${times(r.y)} (${times(r.low)} – ${times(r.high)})\nprice ${times(r.x)} RLOO’s\nat equal cost ${times(num(r.net.value))}`;
+    const low = Math.max(xs[0], ys[0]), high = Math.min(xs[1], ys[1]);
+    return Plot.plot({
+      width, height, style, marginLeft: left, marginRight: right, marginTop: top, marginBottom: bottom,
+      x: { type: "log", domain: xs, ticks: logTicks(xs), tickFormat: (v) => times(v), label: "price of a trajectory, relative to RLOO →", labelAnchor: "center", labelArrow: "none" },
+      y: { type: "log", domain: ys, ticks: logTicks(ys), tickFormat: (v) => times(v), label: "↑ sample multiplier", labelArrow: "none" },
+      marks: [
+        Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1 }), Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1 }),
+        Plot.line([[low, low], [high, high]], { stroke: "var(--muted)", strokeDasharray: "4 4" }),
+        Plot.text([[low, low]], { text: () => "worth its price", fill: "var(--muted)", textAnchor: "start", dx: 8, dy: -8, rotate: 0, fontSize: 11 }),
+        Plot.line([...best, { ...best[best.length - 1], x: xs[1] }], { x: "x", y: "y", curve: "step-after", stroke: color("free"), strokeOpacity: 0.55, strokeWidth: 2 }),
+        Plot.ruleX(rows, { x: "x", y1: (r) => clip(r.low), y2: (r) => clip(r.high), stroke: (r) => color(kind(r)), strokeOpacity: 0.45, strokeWidth: 2 }),
+        Plot.dot(rows, { x: "x", y: "y", r: 5.5, symbol, fill: (r) => color(kind(r)), stroke: "var(--paper)", strokeWidth: 1.2 }),
+        Plot.text(labels, { x: "x", y: "ly", text: (r) => r.m.title, dx: 11, textAnchor: "start", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3, paintOrder: "stroke" }),
+        Plot.tip(rows, Plot.pointer({ x: "x", y: "y", title: tip })),
+      ],
+    });
+  }
+
+  function bias(summary, view, width) {
+    const rows = summary.gradient.filter((r) => r.task === view.task && r.batch === view.batch && known(r.bias.value));
+    const methods = summary.methods.filter((m) => rows.some((r) => r.method === m.id));
+    if (!methods.length) return null;
+    const title = new Map(methods.map((m) => [m.id, name(m)]));
+    const marks = [];
+    for (const r of rows) {
+      const add = (what, e) => { if (e && known(e.value)) marks.push({ name: title.get(r.method), what, v: num(e.value), low: num(e.low), high: num(e.high) }); };
+      add("bias", r.bias); add("after the best step size", r.bias_rescaled);
+      add("between prompts", r.between2); add("within a prompt", r.within2);
+    }
+    const all = marks.flatMap((r) => [r.v, r.low, r.high]).filter(Number.isFinite);
+    const high = Math.max(0.1, ...all) * 1.15, low = Math.min(0, ...all.map((v) => Math.max(v, -high))) * 1.1;
+    const edges = [-10, -1, -0.1, 0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 100, 1000, 10000].filter((v) => v >= low && v <= high);
+    const clip = (v) => Math.max(low, Math.min(high, v));
+    const looks = [["bias", "circle", "var(--c-reference)", true], ["after the best step size", "circle", "var(--c-reference)", false],
+      ["between prompts", "diamond", "var(--c-exact)", true], ["within a prompt", "triangle", "var(--c-paid)", true]];
+    const shift = { bias: -5, "after the best step size": 5, "between prompts": -5, "within a prompt": 5 };
+    return Plot.plot({
+      width, style, marginLeft: 142, marginRight: 30, marginTop: 16, marginBottom: 42, height: 64 + 32 * methods.length,
+      x: { type: "symlog", constant: 0.02, domain: [low, high], ticks: edges, tickFormat: (v) => String(v), label: "squared bias as a share of the squared gradient →", labelAnchor: "center", labelArrow: "none" },
+      y: { domain: methods.map(name), label: null, padding: 0.3 },
+      marks: [
+        Plot.gridX(edges, { stroke: "var(--line)", strokeOpacity: 1 }),
+        Plot.ruleX([0], { stroke: "var(--c-reference)", strokeWidth: 1.5 }),
+        ...looks.flatMap(([what, symbol, tint, filled]) => {
+          const data = marks.filter((r) => r.what === what);
+          return [
+            Plot.ruleY(data.filter((r) => Number.isFinite(r.low)), { y: "name", x1: (r) => clip(r.low), x2: (r) => clip(r.high), dy: shift[what], stroke: tint, strokeOpacity: 0.6, strokeWidth: 2 }),
+            Plot.dot(data, { y: "name", x: (r) => clip(r.v), dy: shift[what], symbol, r: 4.6, fill: filled ? tint : "var(--paper)", stroke: filled ? "var(--paper)" : tint, strokeWidth: filled ? 0.8 : 1.8 }),
+          ];
+        }),
+        Plot.tip(marks, Plot.pointer({ y: "name", x: (r) => clip(r.v), title: (r) => `${r.name}: ${r.what}\n${short(r.v)} (${short(r.low)} – ${short(r.high)})` })),
+      ],
+    });
+  }
+
+  Object.assign(report, { charts: { headline, multipliers, frontier, bias }, ROLES, shade, SHAPES });
+})(window.apportion);
