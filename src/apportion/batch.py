@@ -214,16 +214,24 @@ class Batch(Structure):
         return batch_html(self)
 
 
+_ELSE = {
+    "group": "the prompt (task) each trajectory was sampled from",
+    "steps": "token offsets of reasoning steps; from_turns takes nested lengths",
+    "limit": "the generation limit in tokens (max_new_tokens), one int",
+    "reward": "outcome=, turn_reward= or token_reward=",
+    "spans": "named tables of token spans: {name: Spans(start, end)}",
+}
+
+
+def what_it_is(name: str) -> str:
+    """What a column (or "reward", "group", "steps", "limit", "spans") holds, in a few words."""
+    return str(Batch.columns()[name]["give"]) if name in Batch.columns() else _ELSE.get(name, name)
+
+
 def how_to_give(name: str, why: str = "") -> str:
     """A sentence that says what a missing column is and where to give it."""
-    extra = {
-        "group": "the prompt (task) each trajectory was sampled from",
-        "steps": "token offsets of reasoning steps",
-        "limit": "the generation limit in tokens (max_new_tokens), one int",
-        "reward": "outcome=, turn_reward= or token_reward=",
-    }
-    what = Batch.columns()[name]["give"] if name in Batch.columns() else extra.get(name, name)
-    field_name = "outcome" if name == "reward" else name
+    field = {"reward": "outcome", "steps": "step_offsets"}.get(name, name)
+    made_with = "steps" if name == "steps" else field
     because = f" {why}" if why else ""
-    way = f"Give {field_name}= ({what}) when you make the batch, or batch.with_columns({field_name}=...)."
+    way = f"Give {made_with}= ({what_it_is(name)}) when you make the batch, or batch.with_columns({field}=...)."
     return f"column '{name}' is missing{because}. {way}"

@@ -53,7 +53,7 @@ class Method:
     @property
     def options(self) -> dict[str, inspect.Parameter]:
         """Keyword-only options of the method itself, evidence left out."""
-        return {n: p for n, p in _keywords(self.function).items() if n not in self.evidence}
+        return {n: p for n, p in keywords(self.function).items() if n not in self.evidence}
 
     def __call__(self, batch: Batch, **given: Any) -> Credit | Preferences:
         for name in given:
@@ -130,7 +130,8 @@ def _no_reward(method: str) -> None:
     raise MissingColumn(how_to_give("reward", f"for {method}"))
 
 
-def _keywords(function: Function) -> dict[str, inspect.Parameter]:
+def keywords(function: Function) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of a method, a ``collect`` or a ``fit``."""
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
@@ -252,7 +253,7 @@ def assign(
 
 
 def _extra(function: Function | None) -> set[str]:
-    return set(_keywords(function)) - {"rng"} if function is not None else set()
+    return set(keywords(function)) - {"rng"} if function is not None else set()
 
 
 def _gather(

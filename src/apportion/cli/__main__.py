@@ -1,0 +1,5 @@
+"""``python -m apportion.cli``."""
+
+from . import main
+
+main()

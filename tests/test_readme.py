@@ -1,0 +1,36 @@
+"""Every Python block of the README runs, in order, as one session."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(text: str) -> list[tuple[int, str]]:
+    """(line, code) of each block."""
+    return [(text[: found.start()].count("\n") + 2, found[1]) for found in BLOCK.finditer(text)]
+
+
+def run(text: str, name: str) -> None:
+    session: dict[str, object] = {"__name__": "readme"}
+    for line, code in blocks(text):
+        exec(compile("\n" * (line - 1) + code, name, "exec"), session)
+
+
+def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    run(text, "README.md")
+
+
+def test_a_broken_block_is_found_with_its_line() -> None:
+    text = "# title\n\n```python\nx = 1\n```\n\ntext\n\n```python\nassert x == 2\n```\n"
+    assert [line for line, _ in blocks(text)] == [4, 10]
+    with pytest.raises(AssertionError) as caught:
+        run(text, "README.md")
+    assert caught.traceback[-1].lineno == 10 - 1
