@@ -38,11 +38,25 @@ class Codes:
 
     @classmethod
     def _of_ints(cls, values: NDArray[Any]) -> Codes:
+        low = int(values.min()) if values.size else 0
+        if values.size and int(values.max()) - low < 4 * values.size:
+            return cls._of_dense(values.astype(np.int64) - low, low)
         names, first, inverse = np.unique(values, return_index=True, return_inverse=True)
         order = np.argsort(first, kind="stable")
         rank = np.empty_like(order)
         rank[order] = np.arange(order.size)
         return cls(rank[inverse].astype(np.int64), tuple(names[order].tolist()))
+
+    @classmethod
+    def _of_dense(cls, values: Int, low: int) -> Codes:
+        """Integers from a small range, numbered without sorting them."""
+        first = np.full(int(values.max()) + 1, values.size, dtype=np.int64)
+        first[values[::-1]] = np.arange(values.size - 1, -1, -1)
+        used = np.flatnonzero(first < values.size)
+        names = used[np.argsort(first[used], kind="stable")]
+        rank = np.empty_like(first)
+        rank[names] = np.arange(names.size)
+        return cls(rank[values], tuple((names + low).tolist()))
 
     def __len__(self) -> int:
         return int(self.codes.size)

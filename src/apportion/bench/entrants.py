@@ -38,6 +38,14 @@ class Entrant:
         return self.ask in ("truth", "judge", "policy")
 
     @property
+    def reads_logp(self) -> bool:
+        """Whether the method or what it asks may look at log-probabilities or entropies."""
+        if self.ask == "truth":
+            return False
+        spec = methods()[self.method]
+        return self.ask != "nothing" or bool({"logp", "entropy"} & (spec.reads | spec.may_read))
+
+    @property
     def paid(self) -> bool:
         """Whether it costs more than the rollouts and one backward pass."""
         return self.ask in ("fit", "sampler", "judge", "policy")
@@ -86,7 +94,7 @@ def run_entrant(
     if entrant.fresh >= group - 1:
         raise OptionError(f"{entrant.id} samples {entrant.fresh} of each group of {group} itself: use larger groups")
     rollouts = roll(task, theta, n_groups, group - entrant.fresh, world)
-    batch = to_batch(rollouts)
+    batch = to_batch(rollouts, logp=entrant.reads_logp)
     if entrant.ask == "truth":
         return Outcome(rollouts, batch, exact_credit(rollouts, batch))
     ask: dict[str, Any] = {}

@@ -47,15 +47,16 @@ def observe(task: Task, prompt: Int, states: Int) -> Int:
     return seen
 
 
-def to_batch(rollouts: Rollouts, *, text: bool = False, node: Int | None = None, parent: Int | None = None) -> Batch:
+def to_batch(
+    rollouts: Rollouts, *, text: bool = False, logp: bool = True, node: Int | None = None, parent: Int | None = None
+) -> Batch:
     """The agent's side: tokens, log-probabilities, state keys and outcomes; no latent state.
 
-    A turn reads ``[prompt or result] [turn] [what is seen]`` and then the tokens of the action.
+    ``logp`` False leaves log-probabilities and entropies out (most methods read neither). A turn reads ``[prompt or result] [turn] [what is seen]`` and then the tokens of the action.
     """
     task, (n, T) = rollouts.task, rollouts.actions.shape
     seen = observe(task, rollouts.prompt, rollouts.states)
     pi = task.policy(rollouts.theta)
-    logp, entropy = task.token_probabilities(pi)
     context = task.context_of[seen[:, :T]]
     L = task.words.shape[1]
     ids = np.empty((n, T, 3 + L), dtype=np.int64)
@@ -65,7 +66,7 @@ def to_batch(rollouts: Rollouts, *, text: bool = False, node: Int | None = None,
     ids[:, :, 2] = SEEN + seen[:, :T] % (task.context.shape[2])  # the look of the place, not the key
     ids[:, :, 3:] = task.words[rollouts.actions]
     columns: dict[str, Any] = {}
-    for name, table in (("logp", logp), ("entropy", entropy)):
+    for name, table in zip(("logp", "entropy"), task.token_probabilities(pi) if logp else (), strict=False):
         padded = np.zeros((n, T, 3 + L))
         padded[:, :, 3:] = table[context, rollouts.actions]
         columns[name] = padded.ravel()
