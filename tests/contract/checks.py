@@ -205,7 +205,7 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
 
 @check(
     gae="a critic's values are credit by themselves", vineppo="so are values of continuations",
-    pure="so are process scores",
+    pure="so are process scores", hcapo="the hindsight ratio tells turns apart where all rollouts succeed",
 )  # fmt: skip
 def equal_rewards_teach_nothing(method: Method, seed: int) -> None:
     """Rollouts that all end alike say nothing about what to do (undiscounted, none cut off)."""

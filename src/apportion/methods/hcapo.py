@@ -79,7 +79,7 @@ def fit(
     cost="N scoring passes, T tokens plus the prompts and the hindsight text",
     status="secondary",
     unbiased="no: the hindsight ratio is no importance weight (no prior divides it), and both terms are divided by a spread",
-    smallest="Batch.from_turns([[1], [1]], outcome=[1.0, 0.0], group=[0, 0], ids=[1, 2], logp=[-0.7, -0.7])",
+    smallest=("(Batch.from_turns([[1, 1], [1]], outcome=[1.0, 0.0], group=[0, 0]), {'hindsight_logp': [-0.2, -2.0, -0.7]})"),
 )
 def hcapo(
     batch: Batch,

@@ -31,8 +31,8 @@ def collect(
     """Value of every state between steps: the mean reward of ``k`` fresh continuations from it.
 
     The end of a trajectory is never asked (nothing is earned after it). States of one group with
-    the same token ids, the common start above all, are asked once and shared; equal state keys or
-    nodes are not taken for equal states. cap: only the start and the first ``cap`` states after
+    the same token ids (up to the policy's next token), the common start above all, are asked once
+    and shared; equal state keys or nodes alone are not taken for equal states. cap: only the start and the first ``cap`` states after
     it. A state that was asked but came back with nothing counts 0.
 
     diagnostics: ``asked`` states, ``shared`` (how many more were answered by them), ``stderr`` (mean
@@ -82,7 +82,7 @@ def collect(
     cost="about K N T / 2 tokens generated, less what shared states save",
     status="verified",
     unbiased="yes",
-    smallest="Batch.from_turns([[1, 1], [1, 1]], outcome=[1.0, 0.0], group=[0, 0])",
+    smallest="(Batch.from_turns([[1, 1]], outcome=[1.0]), {'prefix_value': [0.5, 0.8, 0.0]})",
 )
 def vineppo(
     batch: Batch,
@@ -171,19 +171,32 @@ def _cap(batch: Batch, cap: int | None) -> int:
 
 
 def _identity(batch: Batch) -> Int:
-    """The same number for prefixes with the same tokens in the same group."""
+    """The same number for states of one group that look the same to the policy (the last ones aside).
+
+    A state looks as its tokens do, with the observation that opens the next step: after a random
+    transition, equal actions do not mean equal states. Different state keys are different states.
+    """
     trajectory = batch.within("step_prefix", "trajectory")
     group = batch.within("trajectory", "group")
     offsets = batch.offsets("trajectory")
-    at = _tokens_before(batch)
+    acts = np.append(np.flatnonzero(batch.action), batch.n_tokens)
+    at = np.minimum(acts[np.searchsorted(acts, _tokens_before(batch))], offsets[trajectory + 1])
     length = at - offsets[trajectory]
-    tree_node = group[trajectory]
-    inside = length > 0
+    look = group[trajectory]
     if batch.ids is not None:
-        tree_node[inside] = prefix_tree(batch.ids, offsets, group).node[at[inside] - 1]
-    else:
-        tree_node[inside] = int(group.max()) + 1 + trajectory[inside]
-    identity: Int = tree_node * (int(length.max()) + 1) + length
+        inside = length > 0
+        look[inside] = prefix_tree(batch.ids, offsets, group).node[at[inside] - 1]
+    else:  # only the start is known to be common
+        start = np.zeros(look.size, dtype=np.bool_)
+        start[batch.step_prefix_offsets[:-1]] = True
+        look[~start] = int(group.max()) + 1 + trajectory[~start]
+        length[start] = 0
+    identity: Int = np.unique(look * (int(length.max()) + 1) + length, return_inverse=True)[1]
+    if batch.state is not None:
+        turns = np.flatnonzero(_depth(batch, "turn")[1])
+        key = np.full(identity.size, -1, dtype=np.int64)
+        key[turns] = batch.state.codes
+        identity = identity * (batch.state.n + 1) + key + 1
     return identity
 
 
