@@ -1,23 +1,8 @@
-"""Parquet and JSON lines, both lossless."""
+"""Batches in files: Parquet for machines, JSON lines for people. Both lossless, both all or nothing."""
 
 from __future__ import annotations
 
-from os import PathLike
+from .jsonl import from_jsonl, to_jsonl
+from .parquet import from_parquet, to_parquet
 
-from ..batch import Batch
-
-
-def from_parquet(path: str | PathLike[str]) -> Batch:
-    raise NotImplementedError
-
-
-def to_parquet(batch: Batch, path: str | PathLike[str]) -> None:
-    raise NotImplementedError
-
-
-def from_jsonl(path: str | PathLike[str]) -> Batch:
-    raise NotImplementedError
-
-
-def to_jsonl(batch: Batch, path: str | PathLike[str]) -> None:
-    raise NotImplementedError
+__all__ = ["from_jsonl", "from_parquet", "to_jsonl", "to_parquet"]
