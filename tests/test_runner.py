@@ -171,8 +171,8 @@ def test_cell_that_raises_is_named_and_tried_again(
     folder, bad = tmp_path / "run", "fake~one+rloo+cost+1"
     monkeypatch.setenv("FAKE_RAISE", bad)
     outcome = go(folder)
-    assert dict(outcome.failed) == {bad: f"in {bad}"}
-    assert "ZeroDivisionError" in (folder / store.ERRORS / f"{bad}.txt").read_text()
+    assert dict(outcome.failed) == {bad: "ZeroDivisionError: no such luck"}
+    assert f"no such luck\nin {bad}" in (folder / store.ERRORS / f"{bad}.txt").read_text()
     assert json.loads((folder / store.MANIFEST).read_text())["missing"] == [bad]
     assert cells_in(folder) == outcome.cells - 1
     monkeypatch.delenv("FAKE_RAISE")

@@ -23,7 +23,16 @@ from .settings import Settings
 from .suites import Plan
 
 Work = Callable[[Cell, Settings], list[Row]]
-Finished = tuple[Cell, str | None]
+
+
+class Failure(NamedTuple):
+    """Why a cell failed: in a line, and in full."""
+
+    line: str
+    trace: str
+
+
+Finished = tuple[Cell, Failure | None]
 
 #: One thread per worker: the order of a sum must not depend on how many cores there are. A fixed
 #: hash seed keeps the order of sets, should anything depend on it.
@@ -35,6 +44,9 @@ _ENVIRONMENT = {
     ),
     "PYTHONHASHSEED": "0",
 }
+
+
+_DIED = "its worker process died (killed, or out of memory)"
 
 
 class _Context(NamedTuple):
@@ -66,16 +78,16 @@ def _leave_with(parent: Connection) -> None:
         os._exit(1)
 
 
-def _do(cell: Cell, key: str) -> str | None:
-    """Run a cell and keep it; its traceback if it raises."""
+def _do(cell: Cell, key: str) -> Failure | None:
+    """Run a cell and keep it, or tell why not."""
     assert _context is not None
     started, clock = time.time(), time.perf_counter()
     try:
         rows = store.check_rows(cell, _context.work(cell, _context.settings))
         done = store.Done(rows, time.perf_counter() - clock, started)
         store.write_cell(_context.folder, cell, key, done)
-    except Exception:
-        return traceback.format_exc()
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
     return None
 
 
@@ -86,7 +98,7 @@ def _ready() -> None:
 def work_through(
     cells: list[Cell], keys: Mapping[Cell, str], folder: Path, work: Work, plan: Plan, jobs: int
 ) -> Generator[Finished, None, None]:
-    """Do all cells, yielding each with None or its traceback, in the order they finish.
+    """Do all cells, yielding each with None or its failure, in the order they finish.
 
     When a worker dies (killed, out of memory) all that were in flight are suspects; each is done
     again alone, so that only the guilty one is reported.
@@ -96,7 +108,7 @@ def work_through(
         queue, width = (alone, 1) if alone else (todo, jobs)
         lost = yield from _one_pool(queue, keys, _Context(work, plan.settings, folder), plan.specs, width)
         if len(lost) == 1:
-            yield lost[0], "its worker process died (killed, or out of memory)"
+            yield lost[0], Failure(_DIED, _DIED)
         else:
             alone += lost
 
@@ -109,7 +121,7 @@ def _one_pool(
     theirs, ours = spawn.Pipe(duplex=False)
     lost: list[Cell] = []
     broken = False
-    flight: dict[Future[str | None], Cell] = {}
+    flight: dict[Future[Failure | None], Cell] = {}
     with _environment(), ours, theirs:
         pool = ProcessPoolExecutor(
             min(width, len(queue)), mp_context=spawn, initializer=_enter, initargs=(context, specs, theirs)

@@ -33,7 +33,7 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run. failed: the last line of each failed cell's traceback, by cell id."""
+    """What became of a run. failed: why each failed cell failed, in a line, by cell id."""
 
     folder: Path
     cells: int
@@ -92,8 +92,8 @@ def run(
         with closing(work_through(todo, keys, folder, work, plan, jobs)) as finished:
             for i, (cell, error) in enumerate(finished, start=kept + 1):
                 if error is not None:
-                    store.write_error(folder, cell, error)
-                    failed[cell.id] = error.strip().splitlines()[-1]
+                    store.write_error(folder, cell, error.trace)
+                    failed[cell.id] = error.line
                 at += weights[cell]
                 tell(Progress(i, len(weights), at, total, cell, failed.get(cell.id)))
         _finish(folder, plan, keys, described)

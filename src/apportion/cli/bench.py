@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as _json
+import os
 import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,17 +93,17 @@ def tasks_command(json: Json = False) -> None:
         typer.echo(_json.dumps([task.describe() for task in found.values()], indent=1))
         return
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("task", "what it is", "tags"):
+    table.add_column("task", no_wrap=True)
+    for name in ("what it is", "tags"):
         table.add_column(name, overflow="fold")
     table.add_column("turns", justify="right")
     table.add_column("prompts", justify="right")
     for task in found.values():
         table.add_row(task.id, task.title, ", ".join(task.tags), str(task.horizon), str(task.prompts))
-    Console().print(table)
+    _stdout().print(table)
 
 
 def _list(text: str | None) -> list[str] | None:
@@ -126,8 +128,6 @@ def _complain(console: Console, outcome: Outcome) -> int:
 
 def _show(folder: Path, page: Path | None, json: bool) -> None:
     """Print the leaderboard and the measured sentence; write the report."""
-    from rich.console import Console
-
     from ..report.summary import leaderboard_table, sentence, summarise
 
     summary = summarise(folder)
@@ -138,11 +138,18 @@ def _show(folder: Path, page: Path | None, json: bool) -> None:
     if json:
         typer.echo(_json.dumps(summary, indent=1))
         return
-    console = Console()
+    console = _stdout()
     console.print(leaderboard_table(summary))
     console.print(sentence(summary), markup=False, highlight=False)
     if page is not None:
         typer.echo(f"report: {page}")
+
+
+def _stdout() -> Console:
+    """Standard output; 100 columns wide where it is no terminal, so that tables stay whole in a log."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=100)
 
 
 @contextmanager
