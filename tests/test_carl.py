@@ -207,6 +207,22 @@ def test_assign_grows_the_tree_and_bills_it() -> None:
     assert credit.diagnostics["forks"] == 8
 
 
+def test_separate_trees_keep_their_roots_when_the_sampler_forgets_them() -> None:
+    class Forgetful(FakeSampler):
+        def branch(self, batch: Batch, prefixes: Any, rng: np.random.Generator) -> tuple[Batch, Bill]:
+            tree, bill = super().branch(batch, prefixes, rng)
+            return tree.with_columns(parent=np.maximum(tree.need("parent"), -1)), bill
+
+    trees = [
+        collect(_rollouts(2, 3), kind(), forks=6, merge_root=False, rng=np.random.default_rng(3)).batch
+        for kind in (FakeSampler, Forgetful)
+    ]
+    assert trees[0] is not None
+    assert trees[1] is not None
+    assert trees[0].same(trees[1])
+    assert np.unique(trees[0].need("parent")[trees[0].turn_index == 0]).size == 6
+
+
 def test_rows_that_are_turns_give_the_same_credit() -> None:
     columns: dict[str, Any] = {"node": NODE, "parent": PARENT, "outcome": [0, 1, 0, 1], "group": [0] * 4}
     split = _carl(Batch.from_turns(LENGTHS, rows="turn", **columns))

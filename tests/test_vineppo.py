@@ -128,6 +128,20 @@ def test_equal_state_keys_and_nodes_are_not_taken_for_equal_texts() -> None:
     assert sampler.asked == [("prefix", [0, 1, 4])]
 
 
+def test_states_that_look_different_are_not_shared() -> None:
+    columns: dict[str, Any] = {"outcome": [0, 0], "group": [0, 0], "action": [False, True] * 4}
+    sampler = FakeSampler()
+    # the same action led to another observation
+    batch = ap.Batch.from_turns([[2, 2], [2, 2]], ids=[1, 2, 3, 4, 1, 2, 5, 4], **columns)
+    collect(batch, sampler, k=1, rng=np.random.default_rng(0))
+    # without token ids the starts are common, unless their keys say otherwise
+    bare = ap.Batch.from_turns([[2, 2], [2, 2]], **columns)
+    collect(bare, sampler, k=1, rng=np.random.default_rng(0))
+    keyed = bare.with_columns(state=["a", "b", None, "c", "b", None])
+    collect(keyed, sampler, k=1, rng=np.random.default_rng(0))
+    assert [asked for _, asked in sampler.asked] == [[0, 1, 4], [0, 1, 4], [0, 1, 3, 4]]
+
+
 def test_a_state_that_came_back_with_nothing_counts_zero() -> None:
     batch = ap.Batch.from_turns([[1, 1]], outcome=[1])
     sampler = FakeSampler(answer=lambda p: [NAN, NAN] if p else [1, NAN])

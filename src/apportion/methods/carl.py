@@ -166,10 +166,11 @@ def _with_nodes(batch: Batch, merge_root: bool) -> Batch:
 
 
 def _same_roots(grown: Batch, tree: Batch, source: Int) -> Batch:
-    """New trajectories leave the same root as the one they were forked from."""
-    parent = np.array(grown.parent)
+    """Old turns keep their parents; new trajectories leave the root that those they were forked from left."""
+    held, parent = tree.need("parent"), np.array(grown.need("parent"))
     start = tree.trajectory_turns[tree.within("turn", "trajectory")[source]]
-    parent[grown.trajectory_turns[tree.n_trajectories : -1]] = tree.need("parent")[start]
+    parent[: tree.n_turns] = held
+    parent[grown.trajectory_turns[tree.n_trajectories : -1]] = held[start]
     return grown.with_columns(parent=parent)
 
 

@@ -10,6 +10,7 @@ from ..batch import Batch
 from ..credit import Credit, Loss
 from ..errors import OptionError
 from ..evidence import Evidence, Sampler
+from ..ops.groups import whiten as whitened
 from ..ops.prefix_tree import prefix_tree
 from ..ops.scans import discounted_suffix
 from ..registry import method
@@ -32,8 +33,8 @@ def collect(
 
     The end of a trajectory is never asked (nothing is earned after it). States of one group with
     the same token ids (up to the policy's next token), the common start above all, are asked once
-    and shared; equal state keys or nodes alone are not taken for equal states. cap: only the start and the first ``cap`` states after
-    it. A state that was asked but came back with nothing counts 0.
+    and shared; equal state keys or nodes alone are not taken for equal states. A state that was
+    asked but came back with nothing counts 0. cap: only the start and the first ``cap`` states after.
 
     diagnostics: ``asked`` states, ``shared`` (how many more were answered by them), ``stderr`` (mean
     standard error of an asked value; only for k > 1).
@@ -134,7 +135,8 @@ def vineppo(
     value = discounted_suffix(chain, np.append(0, np.flatnonzero(asked) + 1))
     advantage = np.where(asked[before], reward + value[before + 1] - value[before], 0.0)
     if whiten:
-        advantage = _whiten(advantage, batch.action_count(unit))
+        of_token = whitened(advantage[batch.within("token", unit)], batch.action)
+        advantage = of_token[batch.last_action(unit)]
     return Credit.of(batch, unit, advantage, loss=Loss(denominator=denominator))
 
 
@@ -198,13 +200,3 @@ def _identity(batch: Batch) -> Int:
         key[turns] = batch.state.codes
         identity = identity * (batch.state.n + 1) + key + 1
     return identity
-
-
-def _whiten(advantage: Float, tokens: Int) -> Float:
-    """Whitened over policy tokens: each unit counts as often as it has tokens."""
-    n = int(tokens.sum())
-    centred = advantage - (advantage * tokens).sum() / n
-    if n < 2:
-        return np.zeros_like(advantage)
-    whitened: Float = centred / np.sqrt((centred**2 * tokens).sum() / (n - 1) + 1e-8)
-    return whitened
