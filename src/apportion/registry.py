@@ -240,6 +240,8 @@ def assign(
         raise OptionError(f"{id_} has no option '{sorted(stray)[0]}'; it has: {', '.join(known) or 'none'}")
     if "rng" in spec.options:
         call["rng"] = generator
+    if not spec.grows:  # a grown batch may bring what its prompts lack
+        spec._check_columns(batch, {n: v for n, v in call.items() if n in spec.options})
     evidence = _gather(spec, batch, generator, fit, learned, sources, given)
     twice = sorted(set(evidence.arrays) & set(call))
     if twice:
