@@ -14,7 +14,7 @@ from ..credit import Credit
 from ..errors import OptionError
 from ..registry import assign, methods
 from .sources import SimulatedHindsight, SimulatedJudge, exact_credit
-from .tabular import Float, Task
+from .tabular import Float, Int, Task
 from .world import Rollouts, TabularSampler, roll, to_batch
 
 Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "truth"]
@@ -51,18 +51,21 @@ class Entrant:
         return self.ask in ("fit", "sampler", "judge", "policy")
 
 
+#: Hash buckets of the text features that learned parts use: ample for texts this simple.
+BUCKETS = 512
+
 _ENTRANTS = (
     Entrant("exact", "exact", "exact advantage", "truth"),
     Entrant("rloo", "rloo", "RLOO"),
     Entrant("grpo", "grpo", "GRPO, with its std"),
-    Entrant("gae", "gae", "GAE, learned critic", "fit", {"gamma": 1.0, "lam": 0.95}),
+    Entrant("gae", "gae", "GAE, learned critic", "fit", {"gamma": 1.0, "lam": 0.95, "buckets": BUCKETS}),
     Entrant("gigpo", "gigpo", "GiGPO"),
     Entrant("tempo", "tempo", "TEMPO"),
     Entrant("pooled_td", "pooled_td", "pooled TD (ours)"),
     Entrant("vineppo", "vineppo", "VinePPO, 4 continuations a turn", "sampler", {"k": 4}),
     Entrant("carl", "carl", "CARL, half of the rollouts forked", "sampler", {"forks": 4}, fresh=4),
-    Entrant("hcapo", "hcapo", "HCAPO, learned hindsight", "fit"),
-    Entrant("pure", "pure", "PURE, learned process reward", "fit"),
+    Entrant("hcapo", "hcapo", "HCAPO, learned hindsight", "fit", {"buckets": BUCKETS}),
+    Entrant("pure", "pure", "PURE, learned process reward", "fit", {"buckets": BUCKETS}),
     Entrant("hcapo-exact", "hcapo", "HCAPO, exact hindsight", "policy", source={"skill": 1.0}),
     Entrant("pure-judge80", "pure", "PURE, judge right on 80 % of texts", "judge", source={"accuracy": 0.8}),
 )
@@ -80,11 +83,17 @@ def entrants() -> dict[str, Entrant]:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One batch, credited: what was sampled (branches included) and what it was given."""
+    """One batch, credited: the first rollouts, all of them (branches included), and the credit."""
 
+    first: Rollouts
     rollouts: Rollouts
     sampled: Batch
     credit: Credit
+
+    @property
+    def rows(self) -> Int:
+        """Row of ``rollouts`` of each credited trajectory; trajectories are found by their id."""
+        return np.asarray([int(name) for name in self.credit.batch.trajectory.to_list()], dtype=np.int64)
 
 
 def run_entrant(
@@ -96,7 +105,7 @@ def run_entrant(
     rollouts = roll(task, theta, n_groups, group - entrant.fresh, world)
     batch = to_batch(rollouts, logp=entrant.reads_logp)
     if entrant.ask == "truth":
-        return Outcome(rollouts, batch, exact_credit(rollouts, batch))
+        return Outcome(rollouts, rollouts, batch, exact_credit(rollouts, batch))
     ask: dict[str, Any] = {}
     if entrant.ask == "fit":
         ask["fit"] = True
@@ -110,4 +119,4 @@ def run_entrant(
     if not isinstance(credit, Credit):
         raise OptionError(f"{entrant.method} gives preferences; the benchmark scores credit")
     after = ask["sampler"].rollouts if "sampler" in ask else rollouts
-    return Outcome(after, batch, credit)
+    return Outcome(rollouts, after, batch, credit)

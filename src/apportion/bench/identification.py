@@ -27,7 +27,7 @@ def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict
     with oracle():
         solved = truth(task, rollouts.theta)
         exact = solved.A[where]
-        row = np.asarray([int(batch.trajectory.name(i)) for i in range(batch.n_trajectories)])[batch.within("turn", "trajectory")]
+        row = outcome.rows[batch.within("turn", "trajectory")]
         after = solved.V[where[0], where[1] + 1, rollouts.states[row, where[1] + 1]]
         luck = after - solved.Q[where]
         last = batch.trajectory_turns[1:] - 1

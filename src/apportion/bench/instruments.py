@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .entrants import Entrant, run_entrant
-from .gradient import update
+from .entrants import Entrant, Outcome, run_entrant
+from .gradient import turn_update, update
 from .oracle import expected_return, oracle, truth
 from .records import Cell
 from .settings import Settings
@@ -24,10 +24,13 @@ def gradient_rows(
 ) -> Numbers:
     """Moments of the update at each batch size; ratios and intervals are made when reporting.
 
-    inner = mean <g, g*>, norm2 = mean |g|^2, truth2 = |g*|^2, cross = mean <g_i, g_j> over pairs
-    of independent batches (so that |E g - g*|^2 = cross - 2 inner + truth2 without plug-in bias).
+    inner = E <g, g*>, norm2 = E |g|^2, truth2 = |g*|^2, cross = E <g_i, g_j> over pairs of
+    independent batches (so that |E g - g*|^2 = cross - 2 inner + truth2 without plug-in bias).
     between2, within2: the part of the bias that reweights prompts and the part that credits
     wrongly within them, both relative to the squared length of the useful part.
+
+    The mean update is a needle in its own noise, so inner, cross and the split use control
+    variates: updates of the same rollouts whose mean is *known* to be g*, see :func:`_variates`.
     """
     theta = task.start_theta
     with oracle():
@@ -35,29 +38,59 @@ def gradient_rows(
         star, by_prompt, occupancy = exact.gradient, exact.prompt_gradient / task.prompts, exact.d
     numbers: Numbers = []
     for batch, replicates in zip(settings.gradient.batch_sizes, settings.gradient.replicates, strict=True):
-        parts, price = [], 0.0
+        updates, known, price = [], [], 0.0
         for r in range(replicates):
             world, own = streams(cell, batch, r)
             outcome = run_entrant(entrant, task, theta, batch // settings.group, settings.group, world, own)
-            row = [int(n) for n in outcome.credit.batch.trajectory.to_list()]
-            parts.append(update(task, theta, outcome.credit, outcome.rollouts.prompt[row], task.prompts))
+            row = outcome.rows
+            updates.append(update(task, theta, outcome.credit, outcome.rollouts.prompt[row], task.prompts))
+            known.append(_variates(outcome) - by_prompt)
             price += spent(outcome).price(settings.prices) / batch / replicates
-        g = np.stack(parts)
-        found = (
-            _moments(g.sum(axis=1), star) | _bias_split(g, by_prompt, star) | {"price": price, "replicates": float(replicates)}
-        )
-        found |= _gains(task, theta, g.sum(axis=1)[:GAINS], occupancy, settings.gradient.kl)
+        g = np.stack(updates)
+        whole = g.sum(axis=1)
+        quiet = g - _regress(g, np.stack(known))
+        norm2 = float((whole**2).sum(axis=(1, 2)).mean())
+        found = {"norm2": norm2, "price": price, "replicates": float(replicates)}
+        found |= _moments(quiet.sum(axis=1), star) | _bias_split(quiet, by_prompt, star)
+        found |= _gains(task, theta, whole[:GAINS], occupancy, settings.gradient.kl)
         numbers += [(metric, batch, float("nan"), value) for metric, value in found.items()]
     return numbers
+
+
+def _variates(outcome: Outcome) -> Float:
+    """Three unbiased updates of the same rollouts, by prompt: (3, P, D, A), each with mean g*.
+
+    Credit A(h, a); V(next) - V (that and the dice); and R - V(start), REINFORCE with the exact
+    baseline. Most methods' noise is a mixture of these.
+    """
+    r = outcome.first
+    task, (n, T) = r.task, r.actions.shape
+    t = np.arange(T)[None, :]
+    p = r.prompt[:, None]
+    with oracle():
+        solved = truth(task, r.theta)
+        v, q, pi, start = solved.V, solved.Q, solved.pi, (task.start * solved.V[:, 0]).sum(axis=1)
+    here, after = v[p, t, r.states[:, :T]], v[p, t + 1, r.states[:, 1:]]
+    after[:, -1] = r.reward
+    flat = np.broadcast_to((r.reward - start[r.prompt])[:, None], (n, T))
+    context = task.context[p, t, r.states[:, :T]]
+    weights = (q[p, t, r.states[:, :T], r.actions] - here, after - here, flat)
+    return np.stack([turn_update(task, pi, r.prompt, context, r.actions, w / n) for w in weights])
+
+
+def _regress(g: Float, known: Float) -> Float:
+    """sum_k b_k (variate_k - its mean), b by least squares of the updates over all replicates."""
+    x = known.transpose(1, 0, 2, 3, 4).reshape(known.shape[1], -1).T
+    b, *_ = np.linalg.lstsq(x, g.ravel(), rcond=None)
+    fitted: Float = (x @ b).reshape(g.shape)
+    return fitted
 
 
 def _moments(g: Float, star: Float) -> dict[str, float]:
     n = g.shape[0]
     flat = g.reshape(n, -1)
-    norm2 = (flat**2).sum(axis=1)
     return {
         "inner": float((flat @ star.ravel()).mean()),
-        "norm2": float(norm2.mean()),
         "truth2": float((star**2).sum()),
         "cross": _pairs(flat, flat),
     }

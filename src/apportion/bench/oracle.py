@@ -84,7 +84,7 @@ def _given_observation(task: Task, d: Float, q: Float) -> Float:
 
 def _by_prompt(task: Task, d: Float, rows: Float, latent: Float) -> Float:
     """dJ/dtheta of each prompt, shape (P, D, A)."""
-    P, T, S, A = rows.shape
+    P, T, _, A = rows.shape
     out = np.empty((P, task.features.shape[1], A))
     for p in range(P):
         coefficient = np.zeros((task.features.shape[0], A))

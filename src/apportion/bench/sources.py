@@ -77,8 +77,8 @@ class SimulatedHindsight:
     """log pi(a | s, outcome): the exact conditional, mixed with the policy.
 
     skill 1 is the exact posterior pi(a | s) P(outcome | s, a) / P(outcome | s); skill 0 the policy
-    itself. The whole turn's change is put on its tokens in proportion to nothing but their number,
-    since only the mean over the turn is read. Scores every token of the batch once.
+    itself. A turn's tokens share its change in proportion to their own log-probability, so that none
+    becomes positive. Scores every token of the batch once.
     """
 
     provenance: Provenance = "oracle"
@@ -104,6 +104,5 @@ class SimulatedHindsight:
         prior = pi[context]
         mixed = prior * ((1 - self.skill) + self.skill * chance / np.maximum((prior * chance).sum(1, keepdims=True), 1e-300))
         pick = np.arange(action.size)
-        change = np.log(np.maximum(mixed[pick, action], 1e-300)) - np.log(prior[pick, action])
-        per_token = (change / batch.action_count("turn"))[batch.within("token", "turn")]
-        return Asked(np.where(batch.action, base + per_token, 0.0), bill)
+        factor = np.log(np.maximum(mixed[pick, action], 1e-300)) / np.minimum(np.log(prior[pick, action]), -1e-12)
+        return Asked(np.where(batch.action, base * factor[batch.within("token", "turn")], 0.0), bill)

@@ -52,7 +52,8 @@ def to_batch(
 ) -> Batch:
     """The agent's side: tokens, log-probabilities, state keys and outcomes; no latent state.
 
-    ``logp`` False leaves log-probabilities and entropies out (most methods read neither). A turn reads ``[prompt or result] [turn] [what is seen]`` and then the tokens of the action.
+    A turn reads ``[prompt or result] [turn] [what is seen]`` and then the tokens of the action.
+    ``logp`` False leaves log-probabilities and entropies out (most methods read neither).
     """
     task, (n, T) = rollouts.task, rollouts.actions.shape
     seen = observe(task, rollouts.prompt, rollouts.states)
