@@ -55,7 +55,7 @@ def load(spec: str) -> tuple[list[Task], str]:
             raise BenchError(f"--tasks {spec}: the file defines no task; make one with apportion.bench.tabular.chain(...)")
     else:
         if not hasattr(module, name):
-            raise BenchError(unknown(f"--tasks {spec}: name", name, [n for n in vars(module) if not n.startswith("_")], ""))
+            raise BenchError(f"--tasks {spec}: " + unknown("name", name, [n for n in vars(module) if not n.startswith("_")], ""))
         found = _as_tasks(getattr(module, name), spec)
     for one in found:
         register(one)

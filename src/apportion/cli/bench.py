@@ -59,9 +59,8 @@ def run_command(
     folder = out or Path("runs") / suite
     console = Console(stderr=True)
     size = f"{len(plan.entrants)} methods, {len(plan.tasks)} tasks, {len(plan.seeds)} seeds: {len(plan.cells):,} cells"
-    console.print(f"suite {suite}: {size}", highlight=False)
     try:
-        with _progress(console) as watch:
+        with _progress(console, f"suite {suite}: {size}") as watch:
             outcome = runner.run(plan, folder, command=f"apportion bench run {given}", jobs=jobs, replace=replace, watch=watch)
     except KeyboardInterrupt:
         console.print(f"stopped; the finished cells are in {folder}: the same command continues", highlight=False)
@@ -153,10 +152,10 @@ def _stdout() -> Console:
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Callable[[At], None]]:
-    """A bar with the time left on a terminal, else a line every ten seconds."""
+def _progress(console: Console, heading: str) -> Iterator[Callable[[At], None]]:
+    """A heading, then a bar with the time left on a terminal, else a line every ten seconds."""
     if not console.is_terminal:
-        yield _Lines(console)
+        yield _Lines(console, heading)
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -175,23 +174,29 @@ def _progress(console: Console) -> Iterator[Callable[[At], None]]:
             nonlocal task
             cells = f"{at.cells:,} of {at.all_cells:,}"
             if task is None:
+                console.print(_heading(heading, at), highlight=False)
                 task = bar.add_task("", total=at.all_weight, cells=cells)
             bar.update(task, completed=at.weight, cells=cells)
 
         yield watch
 
 
+def _heading(text: str, at: At) -> str:
+    return f"{text}, {at.cells:,} done before" if at.cells else text
+
+
 class _Lines:
     """Progress for a log: one line now and then, with the time left at the pace so far."""
 
-    def __init__(self, console: Console, every: float = 10.0) -> None:
-        self.console, self.every = console, every
+    def __init__(self, console: Console, heading: str, every: float = 10.0) -> None:
+        self.console, self.heading, self.every = console, heading, every
         self.begun = self.told = time.monotonic()
         self.before: float | None = None
 
     def __call__(self, at: At) -> None:
         now = time.monotonic()
         if self.before is None:
+            self.console.print(_heading(self.heading, at), highlight=False)
             self.before = at.weight
         if now - self.told < self.every:
             return
