@@ -110,7 +110,7 @@ def test_rows_are_checked_and_made_plain() -> None:
 
 
 def test_results_have_one_schema_one_order_and_equal_bytes(tmp_path: Path) -> None:
-    from pyarrow import parquet
+    from pyarrow import parquet  # type: ignore[import-untyped]
 
     rows = [row(m, v, b, lr) for m, v in (("x", 1.0), ("a", NAN)) for b in (512, 64) for lr in (NAN, 0.3, 0.1)]
     for name, given in (("one", rows), ("two", rows[::-1])):

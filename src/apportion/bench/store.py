@@ -192,7 +192,7 @@ def order(row: Row) -> tuple[Any, ...]:
 
 def write_results(folder: Path, rows: Iterable[Row]) -> None:
     """The tidy result file: fixed schema, fixed order, no dates; equal rows give equal bytes."""
-    import pyarrow as pa
+    import pyarrow as pa  # type: ignore[import-untyped]
 
     text, whole, real = pa.string(), pa.int64(), pa.float64()
     kinds = dict(zip(Row._fields, (text, text, whole, text, text, whole, real, real), strict=True))
