@@ -27,8 +27,8 @@ def fit(
     gamma: float = 1.0,
     unit: Level = "token",
     folds: int = 5,
-    ridge: float = 1.0,
-    buckets: int = 1024,
+    ridge: float = 3.0,
+    buckets: int = 512,
 ) -> LearnedValue:
     """A critic for this batch: the discounted return from each turn on, regressed on what was seen.
 

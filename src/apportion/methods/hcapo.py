@@ -50,8 +50,8 @@ def fit(
     *,
     rng: np.random.Generator,
     folds: int = 5,
-    ridge: float = 1.0,
-    buckets: int = 1024,
+    ridge: float = 3.0,
+    buckets: int = 512,
     action_tokens: int = 3,
 ) -> LearnedHindsight:
     """Hindsight log-probabilities learned from the batch, without a language model.

@@ -33,8 +33,8 @@ def fit(
     *,
     rng: np.random.Generator,
     folds: int = 5,
-    ridge: float = 1.0,
-    buckets: int = 1024,
+    ridge: float = 3.0,
+    buckets: int = 512,
     action_tokens: int = 3,
 ) -> LearnedProcess:
     """A process reward learned from outcomes: 2 P(success | seen and done up to this step) - 1.

@@ -1,0 +1,139 @@
+"""HCAPO: the card's worked example, its options, nulls, its source and its learned stand-in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from apportion import Batch, assign
+from apportion.credit import Credit
+from apportion.errors import MissingColumn, OptionError
+
+from .fakes import FakePolicy
+
+_LOGP = np.array([-0.5, -2.5, -0.3, -1.0, -1.0])
+
+
+def _batch(**changes: Any) -> Batch:
+    columns: dict[str, Any] = {"outcome": [10.0, 0.0], "group": [0, 0], **changes}
+    return Batch.from_turns([[1, 1, 1], [1, 1]], **columns)
+
+
+def _hcapo(batch: Batch, **options: Any) -> Credit:
+    credit = assign(batch, "hcapo", **options)
+    assert isinstance(credit, Credit)
+    return credit
+
+
+def test_worked_example_of_the_card() -> None:
+    credit = _hcapo(_batch(), hindsight_logp=_LOGP)
+    assert_allclose(credit.unit, [1.4654, 1.0310, 1.7440, -1.7666, -1.7666], atol=5e-5)
+    assert_allclose(credit.parts["macro"], [0.7071] * 3 + [-0.7071] * 2, atol=5e-5)
+    assert_allclose(credit.parts["micro"], [0.7583, 0.3239, 1.0369, -1.0595, -1.0595], atol=5e-5)
+    population = _hcapo(_batch(), hindsight_logp=_LOGP, spread="population")
+    assert_allclose(population.unit, [1.8478, 1.3621, 2.1592, -2.1846, -2.1846], atol=5e-5)
+
+
+def test_worked_smoothing_of_the_card() -> None:
+    credit = _hcapo(_batch(), hindsight_logp=_LOGP, smooth=0.5)
+    assert_allclose(credit.unit, [1.2158, 1.3538, 1.7072, -1.7848, -1.7848], atol=5e-5)
+
+
+def test_worked_clip_of_the_card_shows_in_the_ratio_of_values() -> None:
+    batch = Batch.from_turns([[1, 1, 1]], outcome=[1.0], group=[0])
+    credit = _hcapo(batch, hindsight_logp=np.array([-0.2, -0.2, -3.5]), single="zero", gamma=1.0, spread="none", do_no_harm=False)
+    rho = np.array([1.1920, 1.1920, 0.8])
+    assert_allclose(credit.unit, rho - rho.mean(), atol=5e-5)
+
+
+def test_the_score_of_a_turn_is_the_mean_over_its_policy_tokens() -> None:
+    action = [False, True, True, True, False, True, True, True]
+    long = Batch.from_turns([[3, 1, 2], [1, 1]], action=action, outcome=[10.0, 0.0], group=[0, 0])
+    logp = np.array([np.nan, -0.9, -0.1, -2.5, np.nan, -0.3, -1.0, -1.0])
+    assert_allclose(_hcapo(long, hindsight_logp=logp).unit, _hcapo(_batch(), hindsight_logp=_LOGP).unit)
+
+
+def test_without_the_turn_term_it_is_grpo() -> None:
+    got, grpo = _hcapo(_batch(), hindsight_logp=_LOGP, omega=0.0), assign(_batch(), "grpo")
+    assert isinstance(grpo, Credit)
+    assert_array_equal(got.token, grpo.token)
+
+
+def test_do_no_harm_lifts_negative_turns_of_solved_trajectories_only() -> None:
+    batch = Batch.from_turns([[1, 1], [1]], outcome=[10.0, 10.0], group=[0, 0], success=[True, False])
+    logp = np.array([-0.1, -4.0, -1.0])
+    free, safe = (_hcapo(batch, hindsight_logp=logp, do_no_harm=d).parts["micro"] for d in (False, True))
+    solved = np.array([True, True, False])
+    assert (free[solved] < 0).any()
+    assert_array_equal(safe, np.where(solved, np.maximum(free, 0), free))
+
+
+def test_scope_timestep_compares_turns_at_the_same_position() -> None:
+    batch = Batch.from_turns([[1, 1], [1]], outcome=[2.0, 1.0], group=[0, 0])
+    credit = _hcapo(batch, hindsight_logp=-np.ones(3), micro_scope="timestep", gamma=1.0, do_no_harm=False)
+    half = np.sqrt(0.5)
+    assert_allclose(credit.parts["micro"], [half, 0.0, -half], atol=5e-5)  # nobody else reached turn 1
+
+
+def test_no_reward_at_all_gives_no_credit_at_all() -> None:
+    assert_array_equal(_hcapo(_batch(outcome=[0.0, 0.0]), hindsight_logp=_LOGP).unit, 0.0)
+
+
+def test_a_turn_that_was_not_asked_keeps_the_first_term_and_enters_no_statistic() -> None:
+    extra = Batch.from_turns([[1, 1, 1], [1, 1, 1]], outcome=[10.0, 0.0], group=[0, 0])
+    credit = _hcapo(extra, hindsight_logp=np.append(_LOGP, np.nan))
+    assert_allclose(credit.unit[:5], _hcapo(_batch(), hindsight_logp=_LOGP).unit)
+    assert_allclose(credit.parts["micro"][5], 0.0)
+    assert_allclose(credit.diagnostics["asked"], 5 / 6)
+    silent = _hcapo(_batch(), hindsight_logp=np.full(5, np.nan))
+    assert_array_equal(silent.parts["micro"], 0.0)
+
+
+def test_very_unlikely_actions_do_not_underflow() -> None:
+    far = _hcapo(_batch(), hindsight_logp=_LOGP - 1e5)
+    assert_allclose(far.unit, _hcapo(_batch(), hindsight_logp=_LOGP).unit, atol=1e-6)
+
+
+def test_positive_log_probabilities_are_refused_by_index() -> None:
+    with pytest.raises(OptionError, match=r"'hindsight_logp'\[2\] = 0.3"):
+        _hcapo(_batch(), hindsight_logp=[-1, -1, 0.3, -1, -1])
+
+
+def test_the_policy_is_shown_the_outcome_in_the_chosen_words() -> None:
+    policy = FakePolicy()
+    credit = _hcapo(_batch(), policy=policy, template="It ended: {outcome}!")
+    assert policy.seen == [["It ended: success (reward 10)!", "It ended: failure (reward 0)!"]]
+    assert credit.bill.scored == 5
+    _hcapo(_batch(), policy=policy, outcomes=["door open", "door shut"])
+    assert policy.seen[1] == [f"(Hindsight) The task ended with: door {w}." for w in ("open", "shut")]
+    with pytest.raises(OptionError, match="expected a text that holds"):
+        _hcapo(_batch(), policy=policy, template="no slot")
+    with pytest.raises(OptionError, match="outcomes has 1 entries, expected 2"):
+        _hcapo(_batch(), policy=policy, outcomes=["one"])
+
+
+def test_learned_hindsight_follows_bayes_rule_on_a_known_world() -> None:
+    rng = np.random.default_rng(0)
+    n = 4000
+    right = rng.random(n) < 0.5
+    reward = (rng.random(n) < np.where(right, 0.8, 0.4)).astype(float)
+    ids = np.stack([np.full(n, 7), np.where(right, 1, 2)], axis=1).ravel()
+    batch = Batch.from_turns(
+        [[2]] * n, action=[False, True] * n, ids=ids, logp=np.tile([0.0, np.log(0.5)], n), outcome=reward, group=[0] * n
+    )
+    from apportion.methods import hcapo
+
+    logp = hcapo.fit(batch, rng=rng).evidence(batch).arrays["hindsight_logp"][1::2]
+    for a, p in ((True, 0.8), (False, 0.4)):
+        assert_allclose(np.exp(logp[(right == a) & (reward == 1)]).mean(), 0.5 * p / 0.6, atol=0.03)
+        assert_allclose(np.exp(logp[(right == a) & (reward == 0)]).mean(), 0.5 * (1 - p) / 0.4, atol=0.03)
+
+
+def test_learning_hindsight_needs_log_probabilities_and_texts() -> None:
+    with pytest.raises(MissingColumn, match="logp"):
+        _hcapo(_batch(ids=[1, 2, 3, 4, 5]), fit=True)
+    with pytest.raises(MissingColumn, match="ids"):
+        _hcapo(_batch(logp=[-1.0] * 5), fit=True)
