@@ -42,7 +42,9 @@ def credit_html(credit: Credit) -> str:
     rows = "".join(_html_strip(credit, s, scale) for s in strips(credit, most=20, cells=120))
     more = credit.batch.n_trajectories - 20
     rest = f"<tr><td></td><td>and {more:,} more trajectories</td></tr>" if more > 0 else ""
-    return _page(credit_title(credit), credit_facts(credit), f"<table>{rows}{rest}</table><small>{_LEGEND}</small>")
+    return _page(
+        credit_title(credit), credit_facts(credit), f"<table style='color:inherit'>{rows}{rest}</table><small>{_LEGEND}</small>"
+    )
 
 
 def _scale(credit: Credit) -> float:
@@ -110,7 +112,8 @@ def _style(value: float, scale: float) -> str:
 # --- notebook ---------------------------------------------------------------------------------------
 def _page(title: str, facts: Facts, body: str) -> str:
     rows = "".join(f"<tr><td><b>{escape(k)}</b></td><td style='text-align:left'>{escape(v)}</td></tr>" for k, v in facts)
-    return f"<div style='font-family:sans-serif'><b>{escape(title)}</b><table>{rows}</table>{body}</div>"
+    head = f"<b>{escape(title)}</b><table style='color:inherit'>{rows}</table>"
+    return f"<div style='font-family:sans-serif;white-space:pre-wrap'>{head}{body}</div>"
 
 
 def _html_strip(credit: Credit, strip: Strip, scale: float) -> str:
