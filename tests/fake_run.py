@@ -16,13 +16,14 @@ METHODS: dict[str, tuple[str, bool, bool, float, float, float, float]] = {
     "rloo": ("RLOO", False, False, 1.0, 0.0, 0.0, 1.0),
     "grpo": ("GRPO", False, False, 0.95, 0.0, 0.15, 1.0),
     "gae": ("GAE", False, False, 3.0, 0.3, 0.06, 1.4),
-    "vineppo": ("VinePPO", False, True, 8.0, 0.0, 0.0, 60.0),
+    "vineppo": ("VinePPO, 16 continuations a turn", False, True, 8.0, 0.0, 0.0, 60.0),
     "gigpo": ("GiGPO", False, False, 0.6, -0.3, 0.3, 1.0),
     "tempo": ("TEMPO", False, False, 2.0, 0.1, 0.01, 1.0),
     "hcapo": ("HCAPO", False, True, 1.6, 0.0, 0.08, 3.0),
     "pure": ("PURE", False, True, 0.5, -0.6, 0.9, 2.0),
     "carl": ("CARL", False, True, 4.0, 0.1, 0.02, 5.0),
     "pooled_td": ("Pooled TD", False, False, 14.0, 0.8, 0.004, 1.0),
+    "pure-judge80": ("PURE, judge right on 80 % of texts", True, True, 3.0, 0.1, 0.1, 4.0),
     "exact": ("exact credit", True, False, 28.0, 1.4, 0.0, 1.0),
 }
 #: id -> (horizon, tags, title)
@@ -59,7 +60,8 @@ def write_run(folder: Path, *, seeds: int = 8, methods: tuple[str, ...] = tuple(
             for i, (h, t, title) in TASKS.items()
         ],
         "entrants": [
-            {"id": m, "title": METHODS[m][0], "oracle": METHODS[m][1], "paid": METHODS[m][2], "method": m} for m in methods
+            {"id": m, "title": METHODS[m][0], "oracle": METHODS[m][1], "paid": METHODS[m][2], "method": m.split("-")[0]}
+            for m in methods
         ],
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -103,7 +105,7 @@ def _gradient(rng: np.random.Generator, method: str, task: str, seed: int) -> Ro
             "price": price * 3.0 * TASKS[task][0],
         }
         if method == "grpo":
-            found |= {"between2": 0.1 * truth2 * rng.uniform(0.8, 1.2), "within2": 0.05 * truth2 * rng.uniform(0.8, 1.2)}
+            found |= {"between2": 0.1 * rng.uniform(0.8, 1.2), "within2": 0.05 * rng.uniform(0.8, 1.2)}
         rows += [(method, task, seed, "gradient", k, batch, math.nan, v) for k, v in found.items()]
     return rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite, isnan
+from math import isfinite
 from typing import Any
 
 from .numbers import digits, load, short, value_of
@@ -12,19 +12,20 @@ from .terminal import speedup, worth
 
 def figures(summary: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Id -> title, read (how to read it) and alt (what it shows at the headline task)."""
+    goal = summary["goal"]
     return {
         "headline": {
             "title": "Cost to learn, against horizon",
             "read": "Lower is better, and a flatter line copes better with long tasks: each point is the median total cost "
-            "at which a method reached 80 % of the attainable return, bands are 95 % intervals over seeds, and an arrow ↑ "
+            f"at which a method reached {goal} of the attainable return, bands are 95 % intervals over seeds, and an arrow ↑ "
             "marks what had been spent without getting there.",
             "alt": _headline_alt(summary),
         },
         "multipliers": {
             "title": "What one batch is worth",
             "read": "A mark at 10× means that RLOO needs ten times as many trajectories for an update as clean as this "
-            "method's (left of the line: the method is worse than RLOO); where a mark falls back as the batch grows, the "
-            "method's bias, which no batch size removes, has taken over.",
+            "method’s (left of the line: the method is worse than RLOO); where a mark falls back as the batch grows, the "
+            "method’s bias, which no batch size removes, has taken over.",
             "alt": _multiplier_alt(summary),
         },
         "frontier": {
@@ -35,10 +36,10 @@ def figures(summary: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         },
         "bias": {
             "title": "Bias",
-            "read": "Filled: the squared distance between a method's mean update and the exact gradient, as a share of the "
-            "gradient's square, from pairs of independent batches (0 is unbiased); hollow: what is left after the best step "
-            "size, so only the direction counts. GRPO's is also split into re-weighting between prompts, an "
-            "objective choice, and wrong credit within a prompt.",
+            "read": "Filled: the squared distance of a method’s mean update from the exact gradient, a common factor (a "
+            "learning rate) taken out, as a share of the gradient’s square (0 is unbiased); hollow: with that factor left in; "
+            "below, its split into re-weighting between prompts, a choice of objective, and wrong credit within a prompt, "
+            "which is how GRPO’s two biases are told apart.",
             "alt": _bias_alt(summary),
         },
     }
@@ -50,14 +51,18 @@ def _at_headline(summary: Mapping[str, Any], measure: str) -> list[tuple[str, Ma
     if measure == "gradient":
         here = [r for r in here if r["batch"] == summary["reference_batch"]]
     rows = {r["method"]: r for r in here}
-    return [(m["title"], rows[m["id"]]) for m in summary["methods"] if m["id"] in rows]
+    return [(m["name"], rows[m["id"]]) for m in summary["methods"] if m["id"] in rows]
 
 
 def _headline_alt(summary: Mapping[str, Any]) -> str:
     parts = [f"{title}: {short(value_of(row, 'cost'))}" for title, row in _at_headline(summary, "learning")]
     if not parts:
         return "Learning was not measured in this run."
-    return f"Total cost to 80 % of the attainable return at {summary['headline']['horizon']} turns. " + "; ".join(parts) + "."
+    return (
+        f"Total cost to {summary['goal']} of the attainable return at {summary['headline']['horizon']} turns. "
+        + "; ".join(parts)
+        + "."
+    )
 
 
 def _multiplier_alt(summary: Mapping[str, Any]) -> str:
@@ -75,9 +80,9 @@ def _frontier_alt(summary: Mapping[str, Any]) -> str:
 
 
 def _bias_alt(summary: Mapping[str, Any]) -> str:
-    rows = [(title, value_of(row, "bias")) for title, row in _at_headline(summary, "gradient")]
+    rows = [(title, value_of(row, "bias_rescaled")) for title, row in _at_headline(summary, "gradient")]
     parts = [f"{title}: {value:.2f}" for title, value in rows if isfinite(value)]
-    return "Squared bias as a share of the squared gradient. " + "; ".join(parts) + "."
+    return "Squared bias, a common factor taken out, as a share of the squared gradient. " + "; ".join(parts) + "."
 
 
 def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -97,12 +102,21 @@ def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
             continue
         row = learned[method["id"]]
         cost = short(value_of(row, "cost"))
-        times = load(row["at_least"]) if row["at_least"] is not None else value_of(row, "speedup")
-        if role == "reference" or cost == "never" or isnan(times):
-            figure = cost
-        else:
-            figure = f"{speedup(row)} cheaper" if times >= 1 else f"{digits(1 / times)}× RLOO’s cost"
         reached = f"{100 * load(row['reached']):.0f} % of seeds reached it"
-        note = reached if role == "reference" or cost == "never" else f"{cost} price units · {reached}"
-        found.append({"role": role, "what": what, "name": method["title"], "figure": figure, "note": note})
+        figure = cost if role == "reference" else _against_rloo(row)
+        note = reached if figure == cost else f"{cost} price units · {reached}"
+        found.append({"role": role, "what": what, "name": method["name"], "figure": figure, "note": note})
     return found
+
+
+def _against_rloo(row: Mapping[str, Any]) -> str:
+    """ "5.2× cheaper", and no more than the interval allows."""
+    cost, speed = row["cost"], row["speedup"]
+    if cost["value"] == "inf" or speed["value"] is None:
+        return short(load(cost["value"]))
+    if row["at_least"] is not None:
+        return f"{speedup(row)} cheaper"
+    value, low, high = (load(speed[k]) for k in ("value", "low", "high"))
+    if low <= 1 <= high:
+        return "RLOO’s cost, give or take"
+    return f"{speedup(row)} cheaper" if value > 1 else f"{digits(1 / value)}× RLOO’s cost"

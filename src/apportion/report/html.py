@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .claim import claim_and_support
 from .embed import asset, page, vendored, write_text
 from .figures import figures, tiles
 from .lens import check_lens, fit_budget
@@ -19,12 +20,15 @@ def write_report(run_dir: str | Path, out: str | Path) -> Path:
     summary = summarise(run_dir)
     lens = read_run(run_dir).lens
     shown, left_out = fit_budget(check_lens(lens)) if lens else ({"tasks": []}, 0)
-    titles = {m["id"]: m["title"] for m in summary["methods"]}
+    titles = {m["id"]: m["name"] for m in summary["methods"]}
     shown = {**shown, "titles": titles}
     scripts = [vendored(), *(asset(f"templates/{name}.js") for name in ("lens", "tables", "charts", "report"))]
+    claim, support = claim_and_support(summary)
     html = page(
         "report.html.jinja",
         scripts,
+        claim=f"{claim}.",
+        support=support[:1].upper() + support[1:],
         summary=summary,
         figures=figures(summary),
         tiles=tiles(summary),

@@ -15,10 +15,9 @@ import numpy as np
 
 from ..batch import Batch
 from ..credit import Credit
-from ..errors import CreditError
+from ..errors import BenchError, CreditError
 from ..structure import Float
 from .embed import asset, page, safe_json, write_text
-from .read import RunError
 
 LONGEST_TEXT = 2000  # characters of a turn that are shown
 BUDGET = 1_600_000  # bytes of lens data in one page
@@ -131,7 +130,7 @@ def check_lens(data: Mapping[str, Any]) -> dict[str, Any]:
             for name, row in rows.items():
                 if row is not None and len(row) != n:
                     where = f"task {task['task']!r}, trajectory {given['id']!r}"
-                    raise RunError(f"lens.json: {where}: '{name}' has {len(row)} values, expected {n}: one per turn")
+                    raise BenchError(f"lens.json: {where}: '{name}' has {len(row)} values, expected {n}: one per turn")
             turns = [{**t, "text": str(t.get("text") or "")} for t in given["turns"]]
             compact = {**given, "turns": turns, "methods": {k: _numbers(v) for k, v in given["methods"].items()}}
             for name in ("truth", "luck"):

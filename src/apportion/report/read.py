@@ -13,14 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ApportionError
+from ..errors import BenchError
 
 Float = NDArray[np.float64]
 COLUMNS = ("method", "task", "seed", "measure", "metric", "batch", "lr", "value")
-
-
-class RunError(ApportionError, ValueError):
-    """A run folder that the report cannot read."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,20 @@ class Run:
         return bool(self.entrants[method].get("paid"))
 
     def title(self, method: str) -> str:
-        return str(self.entrants.get(method, {}).get("title") or method)
+        return str(self.entrants[method].get("title") or method)
+
+    def names(self) -> dict[str, str]:
+        """A short name for charts: the title up to its comma, with the rest of the id where two share it.
+
+        "HCAPO, learned hindsight" is HCAPO, and "HCAPO, exact hindsight" with id hcapo-exact is HCAPO exact.
+        """
+        found: dict[str, str] = {}
+        for method, entrant in self.entrants.items():
+            head = self.title(method).split(",")[0].strip()
+            stem = str(entrant.get("method") or method)
+            rest = method[len(stem) :].strip("-_/") if method.startswith(stem) else method
+            found[method] = f"{head} {rest}" if head in found.values() and rest else head
+        return {m: name if list(found.values()).count(name) == 1 else m for m, name in found.items()}
 
     def batches(self) -> tuple[int, ...]:
         """Batch sizes the gradient was measured at, smallest first."""
@@ -59,7 +68,7 @@ def read_run(run_dir: str | Path) -> Run:
     folder = Path(run_dir)
     for name in ("results.parquet", "manifest.json"):
         if not (folder / name).is_file():
-            raise RunError(f"{folder}: no {name} here; expected a run folder made by 'apportion bench run --out'")
+            raise BenchError(f"{folder}: no {name} here; expected a run folder made by 'apportion bench run --out'")
     manifest = _json(folder / "manifest.json")
     columns = _table(folder / "results.parquet")
     tasks = _by_id(manifest.get("tasks"), "tasks", set(columns["task"]))
@@ -73,7 +82,7 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RunError(f"{path}: not readable as JSON ({error})") from None
+        raise BenchError(f"{path}: not readable as JSON ({error})") from None
 
 
 def _table(path: Path) -> dict[str, list[Any]]:
@@ -83,12 +92,12 @@ def _table(path: Path) -> dict[str, list[Any]]:
     try:
         table = pq.read_table(path)
     except pa.ArrowException as error:
-        raise RunError(f"{path}: not readable as Parquet ({error})") from None
+        raise BenchError(f"{path}: not readable as Parquet ({error})") from None
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
-        raise RunError(f"{path}: column '{missing[0]}' is missing; expected {', '.join(COLUMNS)}")
+        raise BenchError(f"{path}: column '{missing[0]}' is missing; expected {', '.join(COLUMNS)}")
     if not table.num_rows:
-        raise RunError(f"{path}: no rows; no cell of this run has finished yet")
+        raise BenchError(f"{path}: no rows; no cell of this run has finished yet")
     return {name: table.column(name).to_pylist() for name in COLUMNS}
 
 
@@ -97,11 +106,11 @@ def _by_id(given: Any, what: str, used: Iterable[str]) -> dict[str, Mapping[str,
     if isinstance(given, Mapping):
         given = [{"id": id_, **definition} for id_, definition in given.items()]
     if not isinstance(given, list):
-        raise RunError(f"manifest.json: '{what}' is {type(given).__name__}, expected a list of definitions with an id")
+        raise BenchError(f"manifest.json: '{what}' is {type(given).__name__}, expected a list of definitions with an id")
     known = {str(d["id"]): d for d in given}
     unknown = sorted(set(used) - set(known))
     if unknown:
-        raise RunError(f"manifest.json: '{what}' does not define '{unknown[0]}', which results.parquet has rows for")
+        raise BenchError(f"manifest.json: '{what}' does not define '{unknown[0]}', which results.parquet has rows for")
     return {id_: d for id_, d in known.items() if id_ in set(used)}
 
 

@@ -33,9 +33,10 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     Numbers are finite floats, ``"inf"`` (never) or ``None`` (undefined, not measured); an estimate
     is ``{value, low, high}`` with a 95 % percentile bootstrap interval over seeds. Keys:
 
-    - ``run``: suite, seeds, command, versions, prices, resamples
+    - ``run``: suite, seeds, command, versions, prices, settings, cells (planned), missing, resamples
     - ``tasks``: the manifest's definitions, each with its ``series`` (tasks that differ in horizon)
-    - ``methods``: id, title, oracle, paid, and ``role``: reference, free, paid, exact or other
+    - ``goal``: the share of the attainable return that counts as learnt, as text
+    - ``methods``: id, title, name (short), oracle, paid, and ``role``: reference, free, paid, exact or other
     - ``batches``, ``reference_batch``: batch sizes of the gradient rows, and the one tables show
     - ``gradient``: per task, method and batch; see :func:`report.gradient.gradient_rows`
     - ``learning``: per task and method at its best setting; see :func:`report.learning.learning_rows`
@@ -51,8 +52,9 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     batches = run.batches()
     reference = min(batches, key=lambda b: (abs(np.log(b / 512.0)), b)) if batches else None
     found: dict[str, Any] = {
-        "run": {k: run.manifest.get(k) for k in ("suite", "command", "versions", "prices", "settings")}
-        | {"seeds": list(run.seeds), "resamples": resamples},
+        "run": {k: run.manifest.get(k) for k in ("suite", "command", "versions", "prices", "settings", "cells")}
+        | {"seeds": list(run.seeds), "resamples": resamples, "missing": len(run.manifest.get("missing") or [])},
+        "goal": _goal(run),
         "tasks": _tasks(run),
         "batches": list(batches),
         "reference_batch": reference,
@@ -81,6 +83,11 @@ def _plain(run: Run, measure: str) -> Iterable[tuple[str, str, Mapping[str, Any]
         for method in run.methods():
             if (method, task, 0, 0.0) in cells:
                 yield task, method, cells[method, task, 0, 0.0]
+
+
+def _goal(run: Run) -> str:
+    settings = run.manifest.get("settings") or {}
+    return f"{100 * float((settings.get('learning') or {}).get('target', 0.8)):g} %"
 
 
 def _tasks(run: Run) -> list[Row]:
@@ -151,18 +158,20 @@ def _methods(run: Run, found: Mapping[str, Any]) -> list[Row]:
     """Methods in leaderboard order, oracles last, with the role each plays in the headline figure."""
     order = [r["method"] for r in found["ranking"]]
     order += [m for m in run.methods() if m not in order and not run.is_oracle(m)]
-    oracles = [m for m in run.methods() if run.is_oracle(m)]
+    oracles = sorted((m for m in run.methods() if run.is_oracle(m)), key=lambda m: m != "exact")
     learned = {r["method"] for r in found["learning"]} or set(order)
     rivals = [m for m in order if m != REFERENCE and m in learned]
     free = next((m for m in rivals if not run.is_paid(m)), None)
     paid = next((m for m in rivals if run.is_paid(m)), None)
     shown = [m for m in oracles if m in learned] or oracles
-    exact = next((m for m in shown if "exact" in m), shown[0] if shown else None)
+    exact = next(iter(shown), None)
+    names = run.names()
     roles = {REFERENCE: "reference", free: "free", paid: "paid", exact: "exact"}
     return [
         {
             "id": m,
             "title": run.title(m),
+            "name": names[m],
             "oracle": run.is_oracle(m),
             "paid": run.is_paid(m),
             "role": roles.get(m, "other"),

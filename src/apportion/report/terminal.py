@@ -20,15 +20,15 @@ def leaderboard_table(summary: Mapping[str, Any]) -> Table:
     headline, batch = summary["headline"], summary["reference_batch"]
     table = Table(
         title=f"Leaderboard · figures at {escape(str(headline['task']))} · rank over all tasks",
-        caption="cost: price units to 80 % of the attainable return; net ×: worth in RLOO trajectories at equal cost;"
-        " corr: with exact credit (not ranked)",
+        caption=f"cost: price units to {summary['goal']} of the attainable return; net ×: worth in RLOO trajectories at"
+        " equal cost; corr: with exact credit (not ranked)",
         box=box.SIMPLE_HEAD,
         title_style="bold",
         caption_justify="left",
         pad_edge=False,
     )
     table.add_column("#", justify="right")
-    table.add_column("method", overflow="ellipsis", no_wrap=True, max_width=22)
+    table.add_column("method", overflow="ellipsis", no_wrap=True, max_width=20)
     table.add_column("evidence", no_wrap=True)
     for name in ("cost", "vs RLOO", "reached", f"ρ@{batch}", "sample ×", "net ×", "corr"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -39,7 +39,7 @@ def leaderboard_table(summary: Mapping[str, Any]) -> Table:
         rank = ranks.get(method["id"])
         table.add_row(
             "" if rank is None else str(rank["rank"]),
-            escape(method["title"]),
+            escape(method["name"]),
             "oracle" if method["oracle"] else "paid" if method["paid"] else "free",
             *figures(summary, method["id"]),
             style="dim" if method["oracle"] else None,

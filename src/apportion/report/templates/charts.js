@@ -6,10 +6,13 @@
     reference: { symbol: "circle", dash: null }, free: { symbol: "square", dash: null },
     paid: { symbol: "diamond", dash: "7 3" }, exact: { symbol: "triangle", dash: "2 3" },
   };
+  const grid = { stroke: "var(--line)", strokeOpacity: 1 };
   const color = (role) => `var(--c-${role})`;
   const known = (v) => Number.isFinite(num(v));
   const style = { fontSize: "12.5px", fontFamily: "inherit", background: "none", overflow: "visible" };
-  const ticks = (v) => short(v);
+  // Round numbers on an axis: 10k, not 10.0k.
+  const tick = (v) => short(v).replace(/\.0+(?=\D|$)/, "").replace(/(\.\d*?)0+(?=\D|$)/, "$1");
+  const tickTimes = (v) => `${tick(v)}×`;
   const range = (values, pad) => {
     const good = values.filter((v) => Number.isFinite(v) && v > 0);
     return good.length ? [Math.min(...good) / pad, Math.max(...good) * pad] : [0.1, 10];
@@ -40,7 +43,7 @@
     const methods = new Map(summary.methods.map((m) => [m.id, m]));
     const rows = summary.learning.filter((r) => tasks.has(r.task) && tasks.get(r.task).horizon).map((r) => {
       const m = methods.get(r.method), cost = num(r.cost.value), reached = Number.isFinite(cost);
-      return { ...r, m, role: m.role, x: tasks.get(r.task).horizon, reached, y: reached ? cost : num(r.spent), low: num(r.cost.low), high: num(r.cost.high) };
+      return { ...r, m, role: m.role, x: tasks.get(r.task).horizon, share: num(r.reached), reached, y: reached ? cost : num(r.spent), low: num(r.cost.low), high: num(r.cost.high) };
     }).filter((r) => Number.isFinite(r.y)).sort((a, b) => a.x - b.x);
     if (!rows.length) return null;
     const horizons = [...new Set(rows.map((r) => r.x))], single = horizons.length < 2;
@@ -52,14 +55,13 @@
     const of = (role) => main.filter((r) => r.role === role);
     const tip = (r) => `${r.m.title}${r.m.oracle ? " (oracle)" : r.m.paid ? " (paid)" : ""} at ${r.x} turns\n` +
       (r.reached ? `${short(r.y)} price units (${short(r.cost.low)} – ${short(r.cost.high)})` : `not reached after ${short(r.y)} price units`) +
-      `\nreached by ${Math.round(100 * r.reached_share)} % of ${r.seeds} seeds\nbest of ${r.settings} settings: batch ${r.batch}, learning rate ${r.lr}`;
-    rows.forEach((r) => { r.reached_share = num(report.share(summary, r)); });
+      `\nreached by ${Math.round(100 * r.share)} % of ${r.seeds} seeds\nbest of ${r.settings} settings: batch ${r.batch}, learning rate ${r.lr}`;
     const pixels = [height - bottom, top], py = logScale(domain, pixels), back = unlog(domain, pixels);
     const ends = [...new Set(main.map((r) => r.method))].map((id) => main.filter((r) => r.method === id).pop());
     const labels = dodge(ends.map((r) => ({ ...r, py: py(r.y) })), 17, top, height - bottom).map((r) => ({ ...r, y: back(r.py) }));
     const lines = (data, more) => Plot.line(data, { x: "x", y: "y", z: "method", ...more });
     const marks = [
-      Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1 }),
+      Plot.gridY(logTicks(domain), grid),
       lines(faint.filter((r) => r.reached), { stroke: "var(--faint)", strokeWidth: 1.25 }),
       Plot.dot(faint.filter((r) => r.reached), { x: "x", y: "y", r: 2.2, fill: "var(--faint)" }),
       Plot.text(faint.filter((r) => !r.reached), { x: "x", y: "y", text: () => "↑", fill: "var(--faint)", fontSize: 13 }),
@@ -73,20 +75,30 @@
       marks.push(Plot.dot(reached, { x: "x", y: "y", r: 5, symbol: ROLES[role].symbol, fill: stroke, stroke: "var(--paper)", strokeWidth: 1.2 }));
       marks.push(Plot.text(data.filter((r) => !r.reached), { x: "x", y: "y", text: () => "↑", fill: stroke, fontSize: 20, fontWeight: 700, dy: -2 }));
     }
-    marks.push(Plot.text(labels, { x: "x", y: "y", text: (r) => r.m.title + (r.reached ? "" : " ↑"), dx: 12, textAnchor: "start", fill: (r) => color(r.role), fontWeight: 650 }));
+    marks.push(Plot.text(labels, { x: "x", y: "y", text: (r) => r.m.name + (r.reached ? "" : " ↑"), dx: 12, textAnchor: "start", fill: (r) => color(r.role), fontWeight: 650 }));
     marks.push(Plot.tip(rows, Plot.pointer({ x: "x", y: "y", title: tip })));
     return Plot.plot({
       width, height, style, marginLeft: left, marginRight: right, marginTop: top, marginBottom: bottom,
       x: { type: "log", domain: xs, ticks: horizons, tickFormat: (v) => String(v), label: "horizon (turns) →", labelAnchor: "center", labelArrow: "none" },
-      y: { type: "log", domain, ticks: logTicks(domain), tickFormat: ticks, label: "↑ cost to 80 % of the attainable return (price units)", labelArrow: "none" },
+      y: { type: "log", domain, ticks: logTicks(domain), tickFormat: tick, label: `↑ cost to ${summary.goal} of the attainable return (price units)`, labelArrow: "none" },
       marks,
     });
   }
 
-  const name = (m) => (m.oracle ? `${m.title} (oracle)` : m.title);
+  const name = (m) => (m.oracle ? `${m.name} (oracle)` : m.name);
   const SHAPES = ["circle", "square", "triangle", "diamond", "star", "cross"];
   // Batch sizes from small to large: lighter to stronger.
   const shade = (i, n) => `var(--b${n < 2 ? 3 : 1 + Math.round((2 * i) / (n - 1))})`;
+
+  // Batches without a multiplier, in words: "pushes the wrong way at every batch size", "undetermined at 64".
+  function verdicts(rows, sizes) {
+    if (!rows.length) return null;
+    const words = [...new Set(rows.map((r) => r.verdict))].map((v) => {
+      const at = rows.filter((r) => r.verdict === v).map((r) => r.batch);
+      return `${v === "undetermined" ? "?" : "✕"} ${v === "undetermined" ? "direction undetermined" : v} ${at.length === sizes ? "at every batch size" : `at ${at.join(", ")}`}`;
+    });
+    return { name: rows[0].name, text: words.join("; ") };
+  }
 
   function multipliers(summary, view, width) {
     const methods = summary.methods.filter((m) => summary.gradient.some((r) => r.method === m.id && r.task === view.task));
@@ -98,23 +110,23 @@
     const domain = range([...rows.flatMap((r) => [r.v, Math.max(r.low, r.v / 30), Math.min(r.high, r.v * 30)]), 0.5, 2], 1.4);
     const clip = (v) => Math.min(domain[1], Math.max(domain[0], v));
     const good = rows.filter((r) => known(r.v) && r.v > 0), endless = rows.filter((r) => r.v === Infinity);
-    const none = rows.filter((r) => Number.isNaN(r.v));
+    const none = methods.map((m) => verdicts(rows.filter((r) => r.method === m.id && Number.isNaN(r.v)), summary.batches.length)).filter(Boolean);
     const sizes = summary.batches, at = (b) => sizes.indexOf(b);
     const tip = (r) => `${r.name}, batch ${r.batch}\n` + (Number.isNaN(r.v) ? r.verdict : `${times(r.v)} (${times(r.low)} – ${times(r.high)})\nat equal cost ${times(num(r.net.value))}`) + `\nalignment ρ ${short(r.rho.value)}`;
     return Plot.plot({
       width, style, marginLeft: 142, marginRight: 30, marginTop: 30, marginBottom: 42, height: 74 + 40 * methods.length,
-      x: { type: "log", domain, ticks: logTicks(domain), tickFormat: (v) => times(v), label: "sample multiplier over RLOO →", labelAnchor: "center", labelArrow: "none" },
+      x: { type: "log", domain, ticks: logTicks(domain), tickFormat: tickTimes, label: "sample multiplier over RLOO →", labelAnchor: "center", labelArrow: "none" },
       fy: { domain: methods.map(name), label: null, padding: 0.12 },
       y: { type: "band", domain: sizes, axis: null, padding: 0.25 },
       symbol: { domain: sizes, range: sizes.map((_, i) => SHAPES[i % SHAPES.length]) },
       color: { domain: sizes, range: sizes.map((_, i) => shade(i, sizes.length)) },
       marks: [
-        Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1 }),
+        Plot.gridX(logTicks(domain), grid),
         Plot.ruleX([1], { stroke: "var(--c-reference)", strokeWidth: 1.5 }),
         Plot.ruleY(good, { fy: "name", y: "batch", x1: (r) => clip(r.low), x2: (r) => clip(r.high), stroke: "batch", strokeWidth: 2 }),
         Plot.dot(good, { fy: "name", y: "batch", x: (r) => clip(r.v), symbol: "batch", fill: "batch", stroke: "var(--paper)", strokeWidth: 0.8, r: 4.6 }),
         Plot.text(endless, { fy: "name", y: "batch", x: () => domain[1], text: () => "∞", fill: "batch", fontSize: 15, fontWeight: 700, dx: 10 }),
-        Plot.text(none, { fy: "name", y: "batch", x: () => domain[0], dx: 6, textAnchor: "start", fontSize: 10.5, text: (r) => `${r.verdict === "undetermined" ? "?" : "✕"} ${r.verdict} at ${r.batch}`, fill: "var(--muted)" }),
+        Plot.text(none, { fy: "name", x: () => domain[1], textAnchor: "end", fontSize: 12, text: "text", fill: "var(--muted)", stroke: "var(--paper)", strokeWidth: 5 }),
         Plot.tip([...good, ...endless], Plot.pointer({ fy: "name", y: "batch", x: (r) => clip(r.v), title: tip })),
       ],
     });
@@ -139,20 +151,20 @@
     const labels = [...columns.values()].flatMap((c) => dodge(c, 15, top, height - bottom)).map((r) => ({ ...r, ly: back(r.py) }));
     const kind = (r) => (r.m.id === "rloo" ? "reference" : r.m.oracle ? "exact" : r.m.paid ? "paid" : "free");
     const symbol = (r) => ROLES[kind(r)].symbol;
-    const tip = (r) => `${name(r.m)}\nworth ${times(r.y)} (${times(r.low)} – ${times(r.high)})\nprice ${times(r.x)} RLOO’s\nat equal cost ${times(num(r.net.value))}`;
+    const tip = (r) => `${r.m.title}${r.m.oracle ? " (oracle)" : ""}\nworth ${times(r.y)} (${times(r.low)} – ${times(r.high)})\nprice ${times(r.x)} RLOO’s\nat equal cost ${times(num(r.net.value))}`;
     const low = Math.max(xs[0], ys[0]), high = Math.min(xs[1], ys[1]);
     return Plot.plot({
       width, height, style, marginLeft: left, marginRight: right, marginTop: top, marginBottom: bottom,
-      x: { type: "log", domain: xs, ticks: logTicks(xs), tickFormat: (v) => times(v), label: "price of a trajectory, relative to RLOO →", labelAnchor: "center", labelArrow: "none" },
-      y: { type: "log", domain: ys, ticks: logTicks(ys), tickFormat: (v) => times(v), label: "↑ sample multiplier", labelArrow: "none" },
+      x: { type: "log", domain: xs, ticks: logTicks(xs), tickFormat: tickTimes, label: "price of a trajectory, relative to RLOO →", labelAnchor: "center", labelArrow: "none" },
+      y: { type: "log", domain: ys, ticks: logTicks(ys), tickFormat: tickTimes, label: "↑ sample multiplier", labelArrow: "none" },
       marks: [
-        Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1 }), Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1 }),
+        Plot.gridX(logTicks(xs), grid), Plot.gridY(logTicks(ys), grid),
         Plot.line([[low, low], [high, high]], { stroke: "var(--muted)", strokeDasharray: "4 4" }),
-        Plot.text([[low, low]], { text: () => "worth its price", fill: "var(--muted)", textAnchor: "start", dx: 8, dy: -8, rotate: 0, fontSize: 11 }),
+        Plot.text([[high, high]], { text: () => "worth its price", fill: "var(--muted)", fontSize: 11, ...(xs[1] <= ys[1] ? { textAnchor: "start", dx: 6 } : { dy: -8 }) }),
         Plot.line([...best, { ...best[best.length - 1], x: xs[1] }], { x: "x", y: "y", curve: "step-after", stroke: color("free"), strokeOpacity: 0.55, strokeWidth: 2 }),
         Plot.ruleX(rows, { x: "x", y1: (r) => clip(r.low), y2: (r) => clip(r.high), stroke: (r) => color(kind(r)), strokeOpacity: 0.45, strokeWidth: 2 }),
         Plot.dot(rows, { x: "x", y: "y", r: 5.5, symbol, fill: (r) => color(kind(r)), stroke: "var(--paper)", strokeWidth: 1.2 }),
-        Plot.text(labels, { x: "x", y: "ly", text: (r) => r.m.title, dx: 11, textAnchor: "start", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3, paintOrder: "stroke" }),
+        Plot.text(labels, { x: "x", y: "ly", text: (r) => r.m.name, dx: 11, textAnchor: "start", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 6 }),
         Plot.tip(rows, Plot.pointer({ x: "x", y: "y", title: tip })),
       ],
     });
@@ -166,22 +178,22 @@
     const marks = [];
     for (const r of rows) {
       const add = (what, e) => { if (e && known(e.value)) marks.push({ name: title.get(r.method), what, v: num(e.value), low: num(e.low), high: num(e.high) }); };
-      add("bias", r.bias); add("after the best step size", r.bias_rescaled);
+      add("with the common factor", r.bias); add("bias", r.bias_rescaled);
       add("between prompts", r.between2); add("within a prompt", r.within2);
     }
     const all = marks.flatMap((r) => [r.v, r.low, r.high]).filter(Number.isFinite);
     const high = Math.max(0.1, ...all) * 1.15, low = Math.min(0, ...all.map((v) => Math.max(v, -high))) * 1.1;
-    const edges = [-10, -1, -0.1, 0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 100, 1000, 10000].filter((v) => v >= low && v <= high);
+    const edges = [-10, -1, -0.3, -0.1, -0.03, 0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 100, 1000, 10000].filter((v) => v >= low && v <= high);
     const clip = (v) => Math.max(low, Math.min(high, v));
-    const looks = [["bias", "circle", "var(--c-reference)", true], ["after the best step size", "circle", "var(--c-reference)", false],
+    const looks = [["with the common factor", "circle", "var(--muted)", false], ["bias", "circle", "var(--c-reference)", true],
       ["between prompts", "diamond", "var(--c-exact)", true], ["within a prompt", "triangle", "var(--c-paid)", true]];
-    const shift = { bias: -5, "after the best step size": 5, "between prompts": -5, "within a prompt": 5 };
+    const shift = { bias: -5, "with the common factor": -5, "between prompts": 5, "within a prompt": 5 };
     return Plot.plot({
       width, style, marginLeft: 142, marginRight: 30, marginTop: 16, marginBottom: 42, height: 64 + 32 * methods.length,
       x: { type: "symlog", constant: 0.02, domain: [low, high], ticks: edges, tickFormat: (v) => String(v), label: "squared bias as a share of the squared gradient →", labelAnchor: "center", labelArrow: "none" },
       y: { domain: methods.map(name), label: null, padding: 0.3 },
       marks: [
-        Plot.gridX(edges, { stroke: "var(--line)", strokeOpacity: 1 }),
+        Plot.gridX(edges, grid),
         Plot.ruleX([0], { stroke: "var(--c-reference)", strokeWidth: 1.5 }),
         ...looks.flatMap(([what, symbol, tint, filled]) => {
           const data = marks.filter((r) => r.what === what);

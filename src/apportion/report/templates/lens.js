@@ -60,7 +60,7 @@
     function draw() {
       const now = current(), n = now.turns.length, rows = rowsOf(now, titles), tops = scales(rows, state.shared);
       const room = Math.max(280, root.clientWidth - LABEL - 4);
-      const width = Math.max(9, Math.min(40, Math.floor(room / n)));
+      const width = Math.max(9, Math.min(64, Math.floor(room / n)));
       const grid = make("div", { class: "lens-grid", role: "grid", "aria-label": `Credit of each ${unit}, a row per method`, "aria-rowcount": rows.length, "aria-colcount": n });
       grid.style.setProperty("--w", `${width}px`);
       const head = make("div", { class: "lens-row head", "aria-hidden": "true" }, make("span", { class: "lens-name" }, unit));

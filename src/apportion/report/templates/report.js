@@ -6,7 +6,6 @@
   const view = { task: summary.headline.task, batch: summary.reference_batch, series: summary.headline.series };
   const $ = (id) => document.getElementById(id);
   const find = (measure, task, method, batch) => summary[measure].find((r) => r.task === task && r.method === method && (batch === undefined || r.batch === batch));
-  report.share = (s, row) => find("learning", row.task, row.method).reached;
   const value = (row, key) => (row ? num(row[key].value) : NaN);
   const places = (v, n) => (Number.isNaN(num(v)) ? "–" : num(v).toFixed(n).replace("-", "−"));
 
@@ -36,10 +35,10 @@
     const L = "learning, the headline", G = `gradient, the fast proxy · batch ${view.batch}`, I = "identification";
     table($("board"), [
       { key: "rank", label: "#", hint: "mean rank over all tasks", value: (r) => (r.rank ? r.rank.rank : NaN), text: (r) => (r.rank ? String(r.rank.rank) : ""), sub: (r) => (r.rank && r.rank.by === "gradient" ? "by gradient" : "") },
-      { key: "method", label: "method", kind: "text", heading: true, value: (r) => r.title.toLowerCase(), text: (r) => el("span", {}, r.title + " ", el("span", { class: `badge kind-${kind(r)}` }, kind(r))) },
-      { key: "cost", group: L, edge: true, label: "cost to 80 %", hint: "median total cost in price units; 95 % interval over seeds", value: (r) => value(r.learned, "cost"), text: (r) => (r.learned ? short(r.learned.cost.value) : "–"), sub: (r) => (r.learned && num(r.learned.cost.value) === Infinity ? `spent ${short(r.learned.spent)}` : r.learned ? span(r.learned.cost) : "") },
+      { key: "method", label: "method", kind: "text", heading: true, value: (r) => r.title.toLowerCase(), text: (r) => el("span", {}, r.name + " ", el("span", { class: `badge kind-${kind(r)}` }, kind(r))), sub: (r) => (r.title === r.name ? "" : r.title) },
+      { key: "cost", group: L, edge: true, label: `cost to ${summary.goal}`, hint: "median total cost in price units; 95 % interval over seeds", value: (r) => value(r.learned, "cost"), text: (r) => (r.learned ? short(r.learned.cost.value) : "–"), sub: (r) => (r.learned && num(r.learned.cost.value) === Infinity ? `spent ${short(r.learned.spent)}` : r.learned ? span(r.learned.cost) : "") },
       { key: "speedup", group: L, down: true, label: "vs RLOO", hint: "how many times cheaper than RLOO", value: (r) => (r.learned && r.learned.at_least !== null ? Infinity : value(r.learned, "speedup")), text: (r) => speedup(r.learned), sub: (r) => (r.learned && r.id !== "rloo" && r.learned.at_least === null && r.learned.at_most === null ? span(r.learned.speedup, times) : "") },
-      { key: "reached", group: L, down: true, label: "reached", hint: "share of seeds that reached 80 % of the attainable return", value: (r) => (r.learned ? num(r.learned.reached) : NaN), text: (r) => (r.learned ? `${Math.round(100 * num(r.learned.reached))} %` : "–") },
+      { key: "reached", group: L, down: true, label: "reached", hint: "share of seeds that reached the goal", value: (r) => (r.learned ? num(r.learned.reached) : NaN), text: (r) => (r.learned ? `${Math.round(100 * num(r.learned.reached))} %` : "–") },
       { key: "gain", group: L, down: true, label: "gained", hint: "share of the attainable improvement at the end, interquartile mean over seeds", value: (r) => value(r.learned, "gain"), text: (r) => (r.learned ? places(r.learned.gain.value, 2) : "–") },
       { key: "rho", group: G, edge: true, down: true, label: "alignment ρ", hint: "signed alignment of the update with the exact gradient", value: (r) => value(r.found, "rho"), text: (r) => (r.found ? places(r.found.rho.value, 2) : "–"), sub: (r) => (r.found ? span(r.found.rho, (v) => places(v, 2)) : "") },
       { key: "multiplier", group: G, down: true, label: "sample ×", hint: "how many RLOO trajectories one is worth", value: (r) => worth(r.found, "multiplier"), text: (r) => multiplier(r.found, "multiplier") },
@@ -53,7 +52,7 @@
     const rows = summary.methods.map((m) => ({ ...m, row: find("identification", view.task, m.id) })).filter((r) => r.row);
     const column = (key, label, hint, down) => ({ key, label, hint, down, bar: true, value: (r) => value(r.row, key), text: (r) => places(r.row[key].value, 2), sub: (r) => span(r.row[key], (v) => places(v, 2)) });
     table($("identified"), [
-      { key: "method", label: "method", kind: "text", heading: true, value: (r) => r.title.toLowerCase(), text: (r) => r.title },
+      { key: "method", label: "method", kind: "text", heading: true, value: (r) => r.title.toLowerCase(), text: (r) => r.name },
       column("correlation", "correlation", "with exact credit, over turns", true), column("sign", "sign agreement", "over pairs of turns whose exact credit differs", true),
       column("fork_ap", "fork precision", "average precision in finding the forks", true), column("leak_routine", "leaks to routine turns", "share of credit on turns that cannot matter", false),
       column("leak_luck", "leaks to luck", "share of credit explained by the environment’s dice", false),
@@ -64,7 +63,7 @@
     const rows = summary.methods.map((m) => ({ ...m, row: find("cost", view.task, m.id) })).filter((r) => r.row);
     const column = (key, label) => ({ key, label, value: (r) => num(r.row[key]), text: (r) => short(r.row[key]) });
     table($("costs"), [
-      { key: "method", label: "method", kind: "text", heading: true, value: (r) => r.title.toLowerCase(), text: (r) => r.title },
+      { key: "method", label: "method", kind: "text", heading: true, value: (r) => r.title.toLowerCase(), text: (r) => r.name },
       column("generated", "tokens generated"), column("scored", "tokens scored"), column("env_steps", "environment steps"), column("judge_calls", "judge calls"), column("trained", "tokens trained on"), column("price", "price per trajectory"),
     ], rows, { caption: `Per trajectory at ${view.task}` });
   }
@@ -81,7 +80,7 @@
     };
     if (id === "multipliers") summary.batches.forEach((b, i) => mark(report.SHAPES[i % report.SHAPES.length], report.shade(i, summary.batches.length), `batch of ${b}`));
     if (id === "frontier") for (const [role, label] of [["reference", "RLOO"], ["free", "free"], ["paid", "paid evidence"], ["exact", "oracle"]]) mark(report.ROLES[role].symbol, `var(--c-${role})`, label);
-    if (id === "bias") { mark("circle", "var(--c-reference)", "bias"); mark("circle", "var(--c-reference)", "after the best step size", true); mark("diamond", "var(--c-exact)", "between prompts"); mark("triangle", "var(--c-paid)", "within a prompt"); }
+    if (id === "bias") { mark("circle", "var(--c-reference)", "bias"); mark("circle", "var(--muted)", "with the common factor", true); mark("diamond", "var(--c-exact)", "between prompts"); mark("triangle", "var(--c-paid)", "within a prompt"); }
     return key.childElementCount ? key : null;
   }
   const shapes = { circle: d3.symbolCircle, square: d3.symbolSquare, diamond: d3.symbolDiamond, triangle: d3.symbolTriangle, star: d3.symbolStar, cross: d3.symbolCross };

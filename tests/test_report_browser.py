@@ -1,0 +1,232 @@
+"""The report in a real headless Chromium: figures drawn, lens and tables alive, no script of the data run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from apportion import Batch, Credit
+from apportion.report import write_lens, write_report
+
+from .fake_run import EVIL, METHODS, write_rows, write_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytest.importorskip("playwright")
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@dataclass
+class Seen:
+    """A page and everything it complained about or asked the network for."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("browser")
+    return write_report(write_run(folder / "run", seeds=5), folder / "report.html")
+
+
+def open_page(browser: Browser, path: Path, *, width: int = 1400, scheme: str = "light") -> Seen:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light")
+    seen = Seen(page)
+    page.on("console", lambda m: seen.complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: seen.complaints.append(str(e)))
+    page.on("request", lambda r: seen.requests.append(r.url))
+    page.goto(path.as_uri())
+    return seen
+
+
+@pytest.fixture
+def seen(browser: Browser, report: Path) -> Iterator[Seen]:
+    opened = open_page(browser, report)
+    yield opened
+    opened.page.close()
+
+
+def count(page: Page, selector: str) -> int:
+    return page.locator(selector).count()
+
+
+def test_page_opens_without_a_complaint_or_a_request(seen: Seen, report: Path) -> None:
+    assert seen.complaints == []
+    assert seen.requests == [report.as_uri()]
+    assert seen.page.locator("h1").inner_text().startswith("At 500 turns, Pooled TD reaches 80 %")
+
+
+def test_every_figure_has_its_marks_and_a_text_for_those_who_cannot_see_it(seen: Seen) -> None:
+    marks = {
+        "headline": 3 * 4,  # four roles at three horizons
+        "multipliers": 3 * (len(METHODS) - 2),  # all but the undetermined and the one that pushes the wrong way
+        "frontier": len(METHODS) - 2,
+        "bias": len(METHODS) - 2,
+    }
+    for name, least in marks.items():
+        figure = f'[data-figure="{name}"]'
+        assert count(seen.page, f'{figure} svg g[aria-label="dot"] path, {figure} svg g[aria-label="dot"] circle') >= least, name
+        label = seen.page.locator(f'{figure} svg[role="img"]').get_attribute("aria-label")
+        assert label is not None
+        assert "RLOO" in label
+    assert count(seen.page, '[data-figure="headline"] svg g[aria-label="area"] path') == 4
+    assert "pushes the wrong way at every batch size" in seen.page.locator('[data-figure="multipliers"]').inner_text()
+
+
+def test_text_in_a_trajectory_is_shown_and_never_run(seen: Seen) -> None:
+    page = seen.page
+    page.locator('.cell[data-row="0"][data-at="1"]').hover()
+    assert page.locator(".lens-text").text_content() == EVIL
+    assert EVIL in (page.locator(".lens-prompt").text_content() or "")
+    assert page.evaluate("window.evil") is None
+    assert count(page, "img") == 0
+
+
+def test_lens_selectors_change_what_is_shown(seen: Seen) -> None:
+    page = seen.page
+    assert count(page, '.cell[data-row="0"]') == 20
+    before = page.locator('.cell[data-row="4"][data-at="0"]').get_attribute("aria-label")
+    page.select_option("#lens-trajectory", "1")
+    assert page.locator('.cell[data-row="4"][data-at="0"]').get_attribute("aria-label") != before
+    assert "find the exit" in page.locator(".lens-prompt").inner_text()
+    page.select_option("#lens-task", "1")
+    assert count(page, '.cell[data-row="0"]') == 100
+    assert count(page, ".lens-head .fork-mark") == 3
+    assert [page.locator(".lens-name").nth(i).inner_text() for i in range(1, 4)] == ["exact truth", "luck", "RLOO"]
+
+
+def test_hover_and_arrow_keys_show_the_turn(seen: Seen) -> None:
+    page = seen.page
+    page.locator('.cell[data-row="2"][data-at="4"]').hover()
+    assert page.locator(".lens-panel h3").inner_text().startswith("Turn 5 of 20")
+    assert "turn 4: the agent opens door 0" in page.locator(".lens-text").inner_text()
+    page.locator('.cell[data-row="2"][data-at="4"]').focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".lens-panel h3").inner_text().startswith("Turn 6 of 20")
+    page.keyboard.press("PageDown")
+    assert "fork" in page.locator(".lens-panel h3").inner_text()
+    assert count(page, '.cell[tabindex="0"]') == 1
+    assert page.evaluate("document.activeElement.classList.contains('cell')")
+
+
+def test_colour_scale_can_be_shared(seen: Seen) -> None:
+    page = seen.page
+    height = "getComputedStyle(document.querySelector('.cell[data-row=\"2\"][data-at=\"0\"]')).getPropertyValue('--m')"
+    assert float(page.evaluate(height)) == 1.0  # RLOO gives every turn the same: at its own scale all are full
+    page.check('input[value="shared"]')
+    assert float(page.evaluate(height)) < 1.0
+
+
+def test_no_opinion_looks_unlike_zero(seen: Seen) -> None:
+    page = seen.page
+    row = [page.locator(".lens-name").nth(i).inner_text() for i in range(1, 9)].index("PURE")
+    assert count(page, f'.cell.null[data-row="{row}"]') == 15
+    assert "no opinion" in (page.locator(f'.cell[data-row="{row}"][data-at="1"]').get_attribute("aria-label") or "")
+
+
+def test_leaderboard_sorts_and_oracles_stay_apart(seen: Seen) -> None:
+    page = seen.page
+    ranked = "#board tbody:not(.oracle) tr[data-method]"
+
+    def order() -> list[str | None]:
+        return [row.get_attribute("data-method") for row in page.locator(ranked).all()]
+
+    first = order()
+    assert first[0] == "pooled_td"
+    assert not {"exact", "pure-judge80"} & set(first)
+    page.click('#board th[data-key="cost"] button')
+    assert order()[0] == "pooled_td"
+    assert page.locator('#board th[data-key="cost"]').get_attribute("aria-sort") == "ascending"
+    page.click('#board th[data-key="cost"] button')
+    assert order()[-1] == "pooled_td"
+    page.click('#board th[data-key="method"] button')
+    names = [page.locator(f"{ranked} th span").nth(0).inner_text()]
+    assert names[0].startswith("CARL")
+    assert count(page, "#board tbody.oracle tr[data-method]") == 2
+
+
+def test_task_and_batch_selectors_redraw(seen: Seen) -> None:
+    page = seen.page
+    before = page.locator("#board tbody").first.inner_text()
+    page.select_option("#task", "forks-20")
+    assert page.locator("#board tbody").first.inner_text() != before
+    assert "wrong way" not in page.locator('[data-figure="multipliers"]').inner_text()
+    middle = page.locator('[data-figure="frontier"] svg[role="img"]').inner_html()
+    page.select_option("#batch", "4096")
+    assert page.locator('[data-figure="frontier"] svg[role="img"]').inner_html() != middle
+    page.select_option("#series", "bifurcation · hidden")
+    assert seen.complaints == []
+
+
+def test_dark_mode_turns_the_page_dark(browser: Browser, report: Path) -> None:
+    light, dark = (open_page(browser, report, scheme=s) for s in ("light", "dark"))
+    color = "getComputedStyle(document.body).backgroundColor"
+    ink = "getComputedStyle(document.querySelector('[data-figure=headline] svg text')).color"
+    assert light.page.evaluate(color) != dark.page.evaluate(color)
+    assert light.page.evaluate(ink) != dark.page.evaluate(ink)
+    assert dark.complaints == []
+    light.page.close()
+    dark.page.close()
+
+
+def test_nothing_overflows_at_1000_pixels(browser: Browser, report: Path) -> None:
+    opened = open_page(browser, report, width=1000)
+    page = opened.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1000
+    for wide in page.locator(".wide, .chart").all():
+        assert wide.evaluate("e => e.scrollWidth <= e.clientWidth"), wide.evaluate("e => e.innerText.slice(0, 60)")
+    page.close()
+
+
+def test_a_run_of_one_task_and_one_seed_still_draws(browser: Browser, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", seeds=1, methods=("rloo", "grpo"), lens=False)
+    opened = open_page(browser, write_report(run, tmp_path / "r.html"))
+    assert opened.complaints == []
+    assert count(opened.page, '[data-figure="headline"] svg') == 1
+    assert "undetermined" in opened.page.locator('[data-figure="multipliers"]').inner_text()
+    opened.page.close()
+
+
+def test_a_run_without_learning_says_so_where_the_figure_would_be(browser: Browser, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", seeds=2, lens=False)
+    rows = [("rloo", "forks-20", s, "gradient", k, 64, 0.0, v) for s in (0, 1) for k, v in (("inner", 1.0), ("norm2", 2.0))]
+    rows += [("rloo", "forks-20", s, "gradient", "truth2", 64, 0.0, 1.0) for s in (0, 1)]
+    write_rows(run, rows)
+    opened = open_page(browser, write_report(run, tmp_path / "r.html"))
+    assert opened.complaints == []
+    assert "Not measured" in opened.page.locator('[data-figure="headline"]').inner_text()
+    opened.page.close()
+
+
+def test_lens_of_a_log_stands_alone(browser: Browser, tmp_path: Path) -> None:
+    batch = Batch.from_turns([[2, 3], [4]], outcome=[1.0, 0.0], group=["a", "a"], text=["look", EVIL, "stop"])
+    credit = Credit.of(batch, "turn", np.array([0.5, -0.25, 0.1]))
+    opened = open_page(browser, write_lens(batch, {"mine": credit}, tmp_path / "lens.html"))
+    page = opened.page
+    page.locator('.cell[data-at="1"]').hover()
+    assert page.locator(".lens-text").text_content() == EVIL
+    assert "−0.25" in page.locator(".lens-panel dl").inner_text()
+    page.select_option("#lens-trajectory", "1")
+    assert count(page, ".cell[data-at]") == 1
+    assert opened.complaints == []
+    assert page.evaluate("window.evil") is None
+    page.close()
