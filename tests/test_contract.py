@@ -12,6 +12,7 @@ from apportion.survey import records
 from .contract.checks import CHECKS, EXCEPT, Check
 
 SEEDS = range(3)
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # a division by zero is a case nobody thought of
 PAIRS = [(method, check) for method in ap.methods() for check in CHECKS]
 
 

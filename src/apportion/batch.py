@@ -89,8 +89,8 @@ class Batch(Structure):
 
     def need(self, name: str, why: str = "") -> Any:
         """The column, or an error that says how to give it."""
-        got = getattr(self, name, None)
-        if got is None:
+        got = getattr(self, "step_offsets" if name == "steps" else name, None)
+        if got is None or (name == "spans" and not got):
             raise MissingColumn(how_to_give(name, why))
         return got
 

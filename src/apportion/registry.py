@@ -94,7 +94,7 @@ class Method:
         return set(self.reads) | set(self.may_read) | rewards
 
     def _check_columns(self, batch: Batch, options: Mapping[str, Any]) -> None:
-        have = set(batch.present)
+        have = {*batch.present, *(["spans"] if batch.spans else [])}
         chosen = {**{n: p.default for n, p in self.options.items()}, **options}
         have |= {column for column, (option, value) in self.unless.items() if chosen[option] == value}
         if {"outcome", "turn_reward", "token_reward"} & have:

@@ -8,16 +8,20 @@ when an excepted method keeps the promise after all.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import apportion as ap
 from apportion import Batch, Credit, Preferences
 from apportion.errors import ApportionError, MissingColumn, OptionError
-from apportion.registry import Method
+from apportion.evidence import Evidence, Learned
+from apportion.registry import Method, keywords
 
+from ..fakes import FakeJudge, FakePolicy, FakeSampler
 from .factory import SHAPES, Case, case, index, renamed, reorder, rollouts, row_per_turn
 
 Check = Callable[[Method, int], None]
@@ -300,6 +304,50 @@ def every_option_refuses_nonsense_words(method: Method, seed: int) -> None:
         if isinstance(parameter.default, str):
             with pytest.raises((ApportionError, ValueError), match=name):
                 run(method, given, **{name: "nonsense"})
+
+
+# --- how it comes by evidence --------------------------------------------------------------------------
+
+SOURCES: dict[str, Any] = {"sampler": FakeSampler, "policy": FakePolicy, "judge": FakeJudge}
+#: columns that fake branches do not fill, or that the methods here do not look at
+PLAIN = ("token_reward", "turn_reward", "process", "truncated", "bootstrap", "success", "step_offsets", "limit")
+
+
+@check()
+def what_a_source_answers_is_evidence_for_it(method: Method, seed: int) -> None:
+    if method.collect is None or method.source is None:
+        return
+    dropped = PLAIN if method.grows else set(method.evidence) & set(Batch.columns())
+    batch = case(method, seed).batch.with_columns(**dict.fromkeys(dropped))
+    found: Evidence = method.collect(batch, SOURCES[method.source](), rng=np.random.default_rng(seed))
+    found.check(batch)
+    assert set(found.arrays) == (set() if method.grows else set(method.evidence))
+    assert (found.batch is not None) == method.grows
+    assert found.bill.price(dict.fromkeys(asdict(found.bill), 1.0)) > 0
+    credit = ap.assign(batch, method.id, rng=seed, **{method.source: SOURCES[method.source]()})
+    assert credit.bill == found.bill
+    assert isinstance(credit, Credit)
+    assert np.isfinite(credit.token).all()
+
+
+@check()
+def what_it_learns_is_evidence_that_can_be_saved(method: Method, seed: int) -> None:
+    if method.fit is None:
+        return
+    batch = case(method, seed).batch.with_columns(**dict.fromkeys(set(method.evidence) & set(Batch.columns())))
+    small = {"buckets": 64} if "buckets" in keywords(method.fit) else {}
+    learned, again = (method.fit(batch, rng=np.random.default_rng(seed), **small) for _ in range(2))
+    assert isinstance(learned, Learned)
+    found, twin = learned.evidence(batch), again.evidence(batch)
+    found.check(batch)
+    assert set(found.arrays) == set(method.evidence)
+    assert learned.bill.trained > 0
+    reloaded = type(learned).load(learned.save()).evidence(batch)  # type: ignore[attr-defined]
+    for name, values in found.arrays.items():
+        assert np.array_equal(values, twin.arrays[name], equal_nan=True), "fit is not deterministic"
+        assert np.array_equal(values, reloaded.arrays[name], equal_nan=True), "lost in saving"
+    credit = ap.assign(batch, method.id, fit=True, rng=seed, **small)
+    assert credit.bill == learned.bill + found.bill
 
 
 # --- what it says of itself --------------------------------------------------------------------------------
