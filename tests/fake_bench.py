@@ -2,7 +2,7 @@
 
 ``python -m tests.fake_bench FOLDER JOBS`` runs it in a process of its own, to be killed.
 Environment: FAKE_LOG (a file that gets a line "pid cell" per cell begun), FAKE_SLEEP (seconds a
-cell takes), FAKE_RAISE and FAKE_DIE (cells whose id contains this raise, or kill their worker).
+cell takes), FAKE_CODE (digest of the code), FAKE_RAISE and FAKE_DIE (cells whose id contains this raise, or kill their worker).
 """
 
 from __future__ import annotations
@@ -80,9 +80,12 @@ def weigh(cell: Cell, settings: Settings) -> float:
 
 
 def main() -> int:
+    from apportion.bench import manifest
     from apportion.bench.runner import run
     from tests import fake_bench
 
+    # The digest of whoever started this, so that an edit while tests run is not taken for a change.
+    setattr(manifest, "code_digest", lambda: os.environ["FAKE_CODE"])  # noqa: B010
     try:
         outcome = run(fake_bench.plan(), sys.argv[1], jobs=int(sys.argv[2]), work=fake_bench.work, weigh=fake_bench.weigh)
     except KeyboardInterrupt:

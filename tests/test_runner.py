@@ -58,7 +58,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[tu
 
 @contextmanager
 def started(folder: Path, sleep: float) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, "FAKE_SLEEP": str(sleep)}
+    environment = {**os.environ, "FAKE_SLEEP": str(sleep), "FAKE_CODE": manifests.code_digest()}
     process = subprocess.Popen([sys.executable, "-m", "tests.fake_bench", str(folder), "2"], cwd=ROOT, env=environment)
     try:
         yield process
@@ -123,10 +123,10 @@ def test_interrupt_stops_at_once_and_the_next_run_continues(
     folder = tmp_path / "run"
     with started(folder, sleep=0.2) as process:
         until(lambda: cells_in(folder) >= 2)
-        begun = time.monotonic()
+        before = cells_in(folder)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-        assert time.monotonic() - begun < 5
+        assert process.wait(30) == 130
+        assert cells_in(folder) <= before + 4 < len(plan().cells)
     assert not (folder / store.RESULTS).exists()
     if sys.platform == "linux":
         assert not any(alive(pid) for pid, _ in log())
@@ -188,7 +188,7 @@ def test_worker_that_dies_costs_only_its_own_cell(
 ) -> None:
     folder, bad = tmp_path / "run", "fake~one+grpo+cost+2"
     monkeypatch.setenv("FAKE_DIE", bad)
-    outcome = go(folder, jobs=3)
+    outcome = go(folder, jobs=2)
     assert list(outcome.failed) == [bad]
     assert "its worker process died" in outcome.failed[bad]
     assert cells_in(folder) == outcome.cells - 1
