@@ -71,7 +71,7 @@ def bifurcation(
     offset[forks * CLASSES * 2 :] *= 1.0 + 6.0 * (1.0 - routine_entropy)
     features = rng.normal(size=(C, width)) / np.sqrt(width)
     ease = np.linspace(0.0, 1.0, prompts)
-    good, bad = 0.3 + 0.69 * ease, 0.96 * ease**4
+    good, bad = 0.42 + 0.57 * ease, 0.96 * ease**4
     return Task(
         id=id_, title=title, family="bifurcation", tags=("credit", *tags),
         start=np.tile(np.where(status == 0, 1.0 / rooms, 0.0), (prompts, 1)),

@@ -51,21 +51,21 @@ class Entrant:
         return self.ask in ("fit", "sampler", "judge", "policy")
 
 
-#: Hash buckets of the text features that learned parts use: ample for texts this simple.
-BUCKETS = 512
+#: What learned parts use on texts as simple as these: hash buckets, and folds of cross-fitting.
+FIT = {"buckets": 256, "folds": 2}
 
 _ENTRANTS = (
     Entrant("exact", "exact", "exact advantage", "truth"),
     Entrant("rloo", "rloo", "RLOO"),
     Entrant("grpo", "grpo", "GRPO, with its std"),
-    Entrant("gae", "gae", "GAE, learned critic", "fit", {"gamma": 1.0, "lam": 0.95, "buckets": BUCKETS}),
+    Entrant("gae", "gae", "GAE, learned critic", "fit", {"gamma": 1.0, "lam": 0.95, **FIT}),
     Entrant("gigpo", "gigpo", "GiGPO"),
     Entrant("tempo", "tempo", "TEMPO"),
     Entrant("pooled_td", "pooled_td", "pooled TD (ours)"),
     Entrant("vineppo", "vineppo", "VinePPO, 4 continuations a turn", "sampler", {"k": 4}),
     Entrant("carl", "carl", "CARL, half of the rollouts forked", "sampler", {"forks": 4}, fresh=4),
-    Entrant("hcapo", "hcapo", "HCAPO, learned hindsight", "fit", {"buckets": BUCKETS}),
-    Entrant("pure", "pure", "PURE, learned process reward", "fit", {"buckets": BUCKETS}),
+    Entrant("hcapo", "hcapo", "HCAPO, learned hindsight", "fit", FIT),
+    Entrant("pure", "pure", "PURE, learned process reward", "fit", FIT),
     Entrant("hcapo-exact", "hcapo", "HCAPO, exact hindsight", "policy", source={"skill": 1.0}),
     Entrant("pure-judge80", "pure", "PURE, judge right on 80 % of texts", "judge", source={"accuracy": 0.8}),
 )

@@ -27,20 +27,27 @@ def _best(task_id: str) -> float:
 def learning_rows(
     cell: Cell, task: Task, entrant: Entrant, settings: Settings, streams: Callable[..., Any], spent: Callable[..., Any]
 ) -> Numbers:
-    """One training run per learning rate and batch size, every method on the same grid."""
+    """One training run per learning rate and batch size, every method on the same grid.
+
+    A setting that has spent ``race`` times what another one needed in this cell is given up: it
+    can no longer be the cheapest, and says what it had spent.
+    """
     numbers: Numbers = []
+    limit = np.inf
     for batch in settings.learning.batch_sizes:
         for lr in settings.learning.lrs:
-            found = train(cell, task, entrant, settings, streams, spent, batch, lr)
+            found = train(cell, task, entrant, settings, streams, spent, batch, lr, limit)
+            if found["reached"]:
+                limit = min(limit, settings.learning.race * found["cost"])
             numbers += [(metric, batch, lr, value) for metric, value in found.items()]
     return numbers
 
 
 def train(
     cell: Cell, task: Task, entrant: Entrant, settings: Settings, streams: Callable[..., Any], spent: Callable[..., Any],
-    batch: int, lr: float,
+    batch: int, lr: float, limit: float = np.inf,
 ) -> dict[str, float]:  # fmt: skip
-    """Adam ascent along the method's updates until the target is reached or updates run out.
+    """Adam ascent along the method's updates until the target, the last update or ``limit`` is reached.
 
     ``cost`` counts everything up to the last update: rollouts, evidence, training. The policy's
     exact return is looked at by the instrument only; no method sees it.
@@ -50,7 +57,7 @@ def train(
     m, v = np.zeros_like(theta), np.zeros_like(theta)
     start = value = expected_return(task, theta)
     goal, cost, step = settings.learning.target * best, 0.0, 0
-    while value < goal and step < settings.learning.max_updates:
+    while value < goal and step < settings.learning.max_updates and cost < limit:
         world, own = streams(cell, batch, step)
         outcome = run_entrant(entrant, task, theta, batch // settings.group, settings.group, world, own)
         g = update(task, theta, outcome.credit)

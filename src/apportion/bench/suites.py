@@ -37,12 +37,12 @@ SUITES: dict[str, Suite] = {
         ),
         seeds=3,
         settings=Settings(
-            gradient=Gradient(batch_sizes=(64, 512), replicates=(4, 2)),
+            gradient=Gradient(batch_sizes=(64, 512, 4096), replicates=(16, 4, 2)),
             learning=Learning(
-                batch_sizes=(64,), lrs=(1.0, 3.0), max_updates=60,
-                methods=("exact", "rloo", "grpo", "gigpo", "tempo", "pooled_td", "vineppo"),
+                batch_sizes=(64, 512), lrs=(0.2, 0.1), max_updates=300,
+                methods=("exact", "rloo", "gigpo", "pooled_td", "gae", "carl"),
             ),
-            identification=Identification(batch=128),
+            identification=Identification(batch=256),
         ),
     ),
     "full": Suite(
@@ -63,7 +63,7 @@ SUITES: dict[str, Suite] = {
         seeds=2,
         settings=Settings(
             gradient=Gradient(batch_sizes=(64,), replicates=(2,)),
-            learning=Learning(batch_sizes=(64,), lrs=(1.0,), max_updates=3),
+            learning=Learning(batch_sizes=(64,), lrs=(0.2,), max_updates=3),
             identification=Identification(batch=64),
             cost=Cost(batch=16),
         ),
