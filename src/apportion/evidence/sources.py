@@ -70,9 +70,7 @@ class Sampler(Protocol):
 
     provenance: Provenance
 
-    def continuations(
-        self, batch: Batch, prefixes: Array, k: int, rng: np.random.Generator, *, axis: Axis = "prefix"
-    ) -> Asked:
+    def continuations(self, batch: Batch, prefixes: Array, k: int, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
         """Reward that ``k`` fresh continuations earn after each prefix, shape (len(prefixes), k).
 
         ``prefixes`` are indices on ``axis``; a source for whole turns need not take
