@@ -8,7 +8,7 @@
 VENV  := .venv
 PEERS := .venv-peers
 BIN   := $(VENV)/bin
-PIP   := -m pip --disable-pip-version-check --quiet install
+PIP   := -m pip --disable-pip-version-check -qq install
 # The first interpreter on PATH that runs, is new enough and can make a virtual environment.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 && { echo $$p; break; }; done)
@@ -19,7 +19,7 @@ setup: $(VENV)/.stamp-base
 
 $(VENV)/.stamp-base: pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "apportion needs Python 3.10 or newer with venv and pip (or say which: make PYTHON=/path/to/python)"; exit 1; }
-	@echo "Setting up $(VENV) with $(PYTHON)"
+	@echo "Setting up $(VENV) with $(PYTHON) (once; about a minute)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python $(PIP) -e .
 	@touch $@
