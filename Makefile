@@ -30,7 +30,7 @@ $(VENV)/.stamp-test: $(VENV)/.stamp-base constraints.txt
 	@touch $@
 
 demo: setup
-	$(BIN)/apportion bench run --suite quick --out runs/demo --no-report
+	$(BIN)/apportion bench run --suite quick --out runs/demo --replace --no-report
 	$(BIN)/apportion bench report runs/demo
 
 check: $(VENV)/.stamp-test

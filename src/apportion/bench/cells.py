@@ -67,7 +67,7 @@ def _single_batch(
 
 
 #: Rough cost of a turn relative to RLOO's, by what a method asks; only for scheduling.
-_ASKING = {"nothing": 1.0, "truth": 1.0, "fit": 4.0, "judge": 2.0, "policy": 2.0}
+_ASKING = {"nothing": 1.0, "truth": 1.0, "fit": 12.0, "judge": 2.0, "policy": 2.0}
 
 
 def weight(cell: Cell, settings: Settings) -> float:

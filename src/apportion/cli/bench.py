@@ -68,6 +68,10 @@ def run_command(
     status = _complain(console, outcome)
     if len(outcome.failed) == outcome.cells:
         raise typer.Exit(status)
+    if outcome.kept < outcome.cells or not (folder / "lens.json").is_file():
+        from ..bench.lens_data import write_lens_data
+
+        write_lens_data(folder, plan.tasks, plan.entrants, plan.settings)
     _show(folder, None if no_report else folder / "report.html", json)
     raise typer.Exit(status)
 

@@ -1,0 +1,94 @@
+"""A few trajectories of each task, credited by every method, for the trajectory lens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import store
+from .cells import streams
+from .entrants import Entrant, entrants, run_entrant
+from .oracle import oracle, truth
+from .records import Cell
+from .settings import Settings
+from .sources import situation
+from .tabular import Float, Task
+from .tasks import find
+from .world import Rollouts, roll, to_batch
+
+GROUPS, SHOWN = 16, 4
+
+
+def lens_data(tasks: list[str], methods: list[str], settings: Settings, seed: int = 0) -> dict[str, Any]:
+    """Per task: ``SHOWN`` trajectories of a batch of 16 groups, with truth, luck and every method's credit.
+
+    Methods that sample their own branches credit a tree of their own and are left out.
+    """
+    chosen = [entrants()[m] for m in methods if not entrants()[m].fresh]
+    return {"tasks": [_task(find(id_), chosen, settings, seed) for id_ in tasks]}
+
+
+def _task(task: Task, chosen: list[Entrant], settings: Settings, seed: int) -> dict[str, Any]:
+    cell = Cell("lens", task.id, seed, "identification")
+    world, _ = streams(cell)
+    rollouts = roll(task, task.start_theta, GROUPS, settings.group, world)
+    batch = to_batch(rollouts, text=True)
+    exact, luck = _truth(rollouts)
+    shape = rollouts.actions.shape
+    credits: dict[str, Float] = {}
+    for entrant in chosen:
+        again, own = streams(cell)
+        credit = run_entrant(entrant, task, task.start_theta, GROUPS, settings.group, again, own).credit
+        credits[entrant.id] = credit.on("turn").reshape(shape)
+    texts = np.asarray(batch.need("text"), dtype=object).reshape(shape)
+    shown = []
+    for i in _varied(rollouts, exact):
+        fork = task.fork[rollouts.prompt[i]]
+        shown.append(
+            {
+                "id": f"rollout {i}",
+                "reward": float(rollouts.reward[i]),
+                "prompt": int(rollouts.prompt[i]),
+                "turns": [{"text": text, "fork": bool(f)} for text, f in zip(texts[i], fork, strict=True)],
+                "truth": _short(exact[i]),
+                "luck": _short(luck[i]),
+                "methods": {name: _short(values[i]) for name, values in credits.items()},
+            }
+        )
+    return {"task": task.id, "trajectories": shown}
+
+
+def _short(values: Float) -> list[float]:
+    """Six decimals: what a colour can show."""
+    return [float(x) for x in np.round(values, 6) + 0.0]
+
+
+def _truth(rollouts: Rollouts) -> tuple[Float, Float]:
+    """Exact advantage and luck of every turn, both (n, T)."""
+    n, T = rollouts.actions.shape
+    with oracle():
+        solved = truth(rollouts.task, rollouts.theta)
+        where = situation(rollouts, to_batch(rollouts, logp=False))
+        exact, q = solved.A[where].reshape(n, T), solved.Q[where].reshape(n, T)
+        after = solved.V[rollouts.prompt[:, None], np.arange(1, T + 1), rollouts.states[:, 1:]]
+    after[:, -1] = rollouts.reward
+    return exact, after - q
+
+
+def _varied(rollouts: Rollouts, exact: Float) -> list[int]:
+    """Rollouts worth a look: the ones where choices mattered most, wins and losses in turn."""
+    order = np.argsort(-np.abs(exact).max(axis=1), kind="stable")
+    won = [int(i) for i in order if rollouts.reward[i] > 0]
+    lost = [int(i) for i in order if rollouts.reward[i] <= 0]
+    pairs = [i for pair in zip(won, lost, strict=False) for i in pair]
+    return (pairs or [int(i) for i in order])[:SHOWN]
+
+
+def write_lens_data(folder: Path, tasks: Mapping[str, Any], methods: Mapping[str, Any], settings: Settings) -> None:
+    """``lens.json`` in a run folder; the same run writes the same bytes."""
+    data = lens_data(list(tasks), list(methods), settings)
+    store.write_bytes(folder / "lens.json", json.dumps(data, separators=(",", ":"), allow_nan=False).encode())
