@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,13 +179,11 @@ def test_a_parquet_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 @formats
-def test_big_batches_are_saved_and_loaded_in_seconds(tmp_path: Path, write: Write, read: Read) -> None:
+def test_a_million_tokens_and_thousands_of_trajectories_come_back(tmp_path: Path, write: Write, read: Read) -> None:
     rng = np.random.default_rng(0)
     n = 1_000_000
     long = Batch.from_turns([[n // 100] * 100], outcome=[1.0], ids=rng.integers(0, 50_000, n), logp=-rng.random(n))
     many = Batch.from_turns([[1]] * 4096, outcome=rng.random(4096), group=[i // 8 for i in range(4096)])
-    start = time.perf_counter()
     for batch in (long, many):
         write(batch, tmp_path / "b")
         assert read(tmp_path / "b").same(batch)
-    assert time.perf_counter() - start < 30  # seconds here; the bound only catches quadratic work

@@ -1,8 +1,8 @@
 """JSON lines: a header, then one trajectory a line; for people, logs and other languages.
 
-Line 1 holds schema, column names, limit, spans and meta. Every other line has ``rows`` (turns of
-each row), ``turns`` (tokens of each turn), ``action`` (0 or 1) and a list per column; names
-stand for codes, null for nothing.
+Line 1 holds schema, column names, limit, spans and meta. Every other line has ``row_turns``
+(turns of each row), ``turn_tokens`` (tokens of each turn), ``action`` (0 or 1 per token) and a list
+per column (one value where it belongs to the trajectory); names stand for codes, null for nothing.
 """
 
 from __future__ import annotations
