@@ -106,8 +106,10 @@ def trajectory_keys(batch: Batch) -> Array:
     ids, action, offsets = _stream(batch, "turn")
     starts = offsets[batch.trajectory_turns]
     content = sequence_hash(mix(ids) + mix(action.astype(np.int64)), starts)
-    names = np.asarray([crc32(repr(name).encode()) for name in batch.trajectory.to_list()], dtype=np.int64)
-    return join(content, mix(names))
+    names = np.asarray(batch.trajectory.names)
+    if names.dtype.kind != "i" or names.ndim != 1:
+        names = np.asarray([crc32(repr(name).encode()) for name in batch.trajectory.names], dtype=np.int64)
+    return join(content, mix(names[batch.trajectory.codes]))
 
 
 def _stream(batch: Batch, axis: Axis) -> tuple[Int, Bool, Int]:

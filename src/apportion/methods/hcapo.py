@@ -62,8 +62,10 @@ def fit(
     batch, and nothing of the language.
     """
     solved = batch.solved.astype(np.float64)[batch.within("turn", "trajectory")]
+    seed = int(rng.integers(2**63))  # the same folds for both, so that their noise cancels in the ratio
     before, after = (
-        fit_linear(batch, "turn", solved, rng, folds=folds, ridge=ridge, buckets=buckets, actions=a) for a in (0, action_tokens)
+        fit_linear(batch, "turn", solved, np.random.default_rng(seed), folds=folds, ridge=ridge, buckets=buckets, actions=actions)
+        for actions in (0, action_tokens)
     )
     return LearnedHindsight(before, after, Bill(trained=2 * batch.n_tokens))
 

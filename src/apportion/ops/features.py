@@ -144,7 +144,9 @@ def _position(place: Int) -> Hash:
 
 def _bucket(kinds: list[Hash], buckets: int) -> Int:
     """Salt the kinds of feature apart (the members of a bag alike) and reduce to bucket numbers."""
-    table = np.concatenate([k.reshape(kinds[0].size, -1) for k in kinds], axis=1)
-    kind = np.repeat(np.arange(len(kinds)), [1 if k.ndim == 1 else k.shape[1] for k in kinds])
-    bucket = (mix(table + mix(kind + 1)) % np.uint64(buckets)).astype(np.int64)
-    return np.where(table == NONE, buckets, bucket)
+    columns = [(mix(np.array([i + 1])), c) for i, k in enumerate(kinds) for c in (k.T if k.ndim == 2 else [k])]
+    out = np.empty((kinds[0].size, len(columns)), dtype=np.int64)
+    for j, (salt, column) in enumerate(columns):
+        bucket = mix(column + salt) % np.uint64(buckets)
+        out[:, j] = np.where(column == NONE, np.uint64(buckets), bucket)
+    return out

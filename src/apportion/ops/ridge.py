@@ -55,17 +55,20 @@ def _accumulate(column, features, y, fold, gram, rhs):  # type: ignore[no-untype
     n, m = features.shape
     last = gram.shape[1] - 1
     at = np.empty(m + 1, dtype=np.int64)
-    for i in range(n):
-        f = fold[i]
-        size = 0
-        for j in range(m):
-            c = column[features[i, j]]
-            if c >= 0:
-                at[size] = c
-                size += 1
-        at[size] = last
-        for j in range(size + 1):
-            rhs[f, at[j]] += y[i]
-            for k in range(size + 1):
-                if at[k] <= at[j]:
-                    gram[f, at[j], at[k]] += 1.0
+    for f in range(gram.shape[0]):  # one fold at a time: its Gram matrix stays in the cache
+        for i in range(n):
+            if fold[i] != f:
+                continue
+            size = 0
+            for j in range(m):
+                c = column[features[i, j]]
+                if c >= 0:
+                    at[size] = c
+                    size += 1
+            at[size] = last
+            for j in range(size + 1):
+                rhs[f, at[j]] += y[i]
+                for k in range(j + 1):
+                    # a bucket hit by two features of the unit counts both ordered pairs
+                    twice = 2.0 if j != k and at[j] == at[k] else 1.0
+                    gram[f, max(at[j], at[k]), min(at[j], at[k])] += twice
