@@ -54,7 +54,7 @@ def claim_and_support(summary: Mapping[str, Any]) -> tuple[str, str]:
 def _alone(place: str, base: Mapping[str, Any], goal: str) -> str:
     cost = value_of(base, "cost")
     if cost == inf:
-        return f"{place}, no method reached {goal} within its budget; RLOO spent {short(load(base['spent']))} price units"
+        return f"{place}, no method reached {goal} in most of its runs; RLOO had spent {short(load(base['spent']))} price units"
     return f"{place}, only RLOO reached {goal}, after {short(cost)} price units"
 
 

@@ -103,8 +103,9 @@ def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         row = learned[method["id"]]
         cost = short(value_of(row, "cost"))
         reached = f"{100 * load(row['reached']):.0f} % of seeds reached it"
-        figure = cost if role == "reference" else _against_rloo(row)
-        note = reached if figure == cost else f"{cost} price units · {reached}"
+        figure = cost if role == "reference" and cost != "never" else _against_rloo(row)
+        note = f"after {short(load(row['spent']))} price units" if cost == "never" else f"{cost} price units"
+        note = reached if figure == cost else f"{note} · {reached}"
         found.append({"role": role, "what": what, "name": method["name"], "figure": figure, "note": note})
     return found
 
@@ -113,7 +114,7 @@ def _against_rloo(row: Mapping[str, Any]) -> str:
     """ "5.2× cheaper", and no more than the interval allows."""
     cost, speed = row["cost"], row["speedup"]
     if cost["value"] == "inf" or speed["value"] is None:
-        return short(load(cost["value"]))
+        return "not reached" if cost["value"] == "inf" else short(load(cost["value"]))
     if row["at_least"] is not None:
         return f"{speedup(row)} cheaper"
     value, low, high = (load(speed[k]) for k in ("value", "low", "high"))

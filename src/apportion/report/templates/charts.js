@@ -50,7 +50,8 @@
     const height = 430, left = 62, right = 150, top = 22, bottom = 46;
     const domain = range(rows.flatMap((r) => [r.y, r.low, r.high]), 1.5);
     const xs = single ? [horizons[0] / 2, horizons[0] * 2] : [horizons[0] / 1.08, horizons[horizons.length - 1] * 1.08];
-    const clip = (v) => (Number.isFinite(v) ? v : domain[1]);
+    // A band without an upper end (too many seeds never got there) stops at what had been spent by then.
+    const top_ = (r) => (Number.isFinite(r.high) ? r.high : Math.max(r.y, num(r.spent) || 0));
     const main = rows.filter((r) => r.role !== "other"), faint = rows.filter((r) => r.role === "other");
     const of = (role) => main.filter((r) => r.role === role);
     const tip = (r) => `${r.m.title}${r.m.oracle ? " (oracle)" : r.m.paid ? " (paid)" : ""} at ${r.x} turns\n` +
@@ -68,8 +69,8 @@
     ];
     for (const role of ["exact", "paid", "free", "reference"]) {
       const data = of(role), reached = data.filter((r) => r.reached), stroke = color(role);
-      if (single) marks.push(Plot.ruleX(reached, { x: "x", y1: "low", y2: (r) => clip(r.high), stroke, strokeOpacity: 0.5, strokeWidth: 3 }));
-      else marks.push(Plot.areaY(reached.filter((r) => Number.isFinite(r.low)), { x: "x", y1: "low", y2: (r) => clip(r.high), z: "method", fill: stroke, fillOpacity: 0.16 }));
+      if (single) marks.push(Plot.ruleX(reached, { x: "x", y1: "low", y2: top_, stroke, strokeOpacity: 0.5, strokeWidth: 3 }));
+      else marks.push(Plot.areaY(reached.filter((r) => Number.isFinite(r.low)), { x: "x", y1: "low", y2: top_, z: "method", fill: stroke, fillOpacity: 0.16 }));
       marks.push(lines(data, { stroke, strokeWidth: 1.2, strokeDasharray: "1 4" }));
       marks.push(lines(reached, { stroke, strokeWidth: 2.4, ...(ROLES[role].dash ? { strokeDasharray: ROLES[role].dash } : {}) }));
       marks.push(Plot.dot(reached, { x: "x", y: "y", r: 5, symbol: ROLES[role].symbol, fill: stroke, stroke: "var(--paper)", strokeWidth: 1.2 }));
@@ -85,6 +86,7 @@
     });
   }
 
+  const room = (methods) => Math.min(220, 16 + 7.3 * Math.max(...methods.map((m) => name(m).length)));
   const name = (m) => (m.oracle ? `${m.name} (oracle)` : m.name);
   const SHAPES = ["circle", "square", "triangle", "diamond", "star", "cross"];
   // Batch sizes from small to large: lighter to stronger.
@@ -107,19 +109,19 @@
       ...r, name: title.get(r.method), v: num(r.multiplier.value), low: num(r.multiplier.low), high: num(r.multiplier.high),
     }));
     if (!rows.length) return null;
-    const domain = range([...rows.flatMap((r) => [r.v, Math.max(r.low, r.v / 30), Math.min(r.high, r.v * 30)]), 0.5, 2], 1.4);
+    const domain = range([...rows.flatMap((r) => [r.v, Math.max(r.low, r.v / 8), Math.min(r.high, r.v * 8)]), 0.5, 2], 1.4);
     const clip = (v) => Math.min(domain[1], Math.max(domain[0], v));
     const good = rows.filter((r) => known(r.v) && r.v > 0), endless = rows.filter((r) => r.v === Infinity);
     const none = methods.map((m) => verdicts(rows.filter((r) => r.method === m.id && Number.isNaN(r.v)), summary.batches.length)).filter(Boolean);
     const sizes = summary.batches, at = (b) => sizes.indexOf(b);
     const tip = (r) => `${r.name}, batch ${r.batch}\n` + (Number.isNaN(r.v) ? r.verdict : `${times(r.v)} (${times(r.low)} – ${times(r.high)})\nat equal cost ${times(num(r.net.value))}`) + `\nalignment ρ ${short(r.rho.value)}`;
     return Plot.plot({
-      width, style, marginLeft: 142, marginRight: 30, marginTop: 30, marginBottom: 42, height: 74 + 40 * methods.length,
+      width, style, marginLeft: room(methods), marginRight: 30, marginTop: 30, marginBottom: 42, height: 74 + 40 * methods.length,
       x: { type: "log", domain, ticks: logTicks(domain), tickFormat: tickTimes, label: "sample multiplier over RLOO →", labelAnchor: "center", labelArrow: "none" },
       fy: { domain: methods.map(name), label: null, padding: 0.12 },
       y: { type: "band", domain: sizes, axis: null, padding: 0.25 },
       symbol: { domain: sizes, range: sizes.map((_, i) => SHAPES[i % SHAPES.length]) },
-      color: { domain: sizes, range: sizes.map((_, i) => shade(i, sizes.length)) },
+      color: { type: "ordinal", domain: sizes, range: sizes.map((_, i) => shade(i, sizes.length)) },
       marks: [
         Plot.gridX(logTicks(domain), grid),
         Plot.ruleX([1], { stroke: "var(--c-reference)", strokeWidth: 1.5 }),
@@ -146,9 +148,15 @@
     for (const r of fair) if (!best.length || r.y > best[best.length - 1].y) best.push(r);
     const px = logScale(xs, [left, width - right]), py = logScale(ys, [height - bottom, top]), back = unlog(ys, [height - bottom, top]);
     // Points that share a column share a dodge, so that their labels do not cover each other.
-    const columns = new Map();
-    for (const r of rows) { const key = Math.round(px(r.x) / 70); columns.set(key, [...(columns.get(key) || []), { ...r, py: py(r.y) }]); }
-    const labels = [...columns.values()].flatMap((c) => dodge(c, 15, top, height - bottom)).map((r) => ({ ...r, ly: back(r.py) }));
+    const columns = [];
+    for (const r of [...rows].sort((a, b) => a.x - b.x)) {
+      const last = columns[columns.length - 1], point = { ...r, py: py(r.y) };
+      if (last && px(r.x) - px(last[last.length - 1].x) < 75) last.push(point); else columns.push([point]);
+    }
+    const labels = columns.flatMap((c) => dodge(c, 15, top, height - bottom).map((r) => {
+      const beside = c.filter((o) => Math.abs(py(o.y) - r.py) < 9 && px(o.x) - px(r.x) < 60).map((o) => o.x);
+      return { ...r, ly: back(r.py), lx: Math.max(r.x, ...beside) };
+    }));
     const kind = (r) => (r.m.id === "rloo" ? "reference" : r.m.oracle ? "exact" : r.m.paid ? "paid" : "free");
     const symbol = (r) => ROLES[kind(r)].symbol;
     const tip = (r) => `${r.m.title}${r.m.oracle ? " (oracle)" : ""}\nworth ${times(r.y)} (${times(r.low)} – ${times(r.high)})\nprice ${times(r.x)} RLOO’s\nat equal cost ${times(num(r.net.value))}`;
@@ -164,7 +172,7 @@
         Plot.line([...best, { ...best[best.length - 1], x: xs[1] }], { x: "x", y: "y", curve: "step-after", stroke: color("free"), strokeOpacity: 0.55, strokeWidth: 2 }),
         Plot.ruleX(rows, { x: "x", y1: (r) => clip(r.low), y2: (r) => clip(r.high), stroke: (r) => color(kind(r)), strokeOpacity: 0.45, strokeWidth: 2 }),
         Plot.dot(rows, { x: "x", y: "y", r: 5.5, symbol, fill: (r) => color(kind(r)), stroke: "var(--paper)", strokeWidth: 1.2 }),
-        Plot.text(labels, { x: "x", y: "ly", text: (r) => r.m.name, dx: 11, textAnchor: "start", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 6 }),
+        Plot.text(labels, { x: "lx", y: "ly", text: (r) => r.m.name, dx: 11, textAnchor: "start", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 6 }),
         Plot.tip(rows, Plot.pointer({ x: "x", y: "y", title: tip })),
       ],
     });
@@ -181,15 +189,15 @@
       add("with the common factor", r.bias); add("bias", r.bias_rescaled);
       add("between prompts", r.between2); add("within a prompt", r.within2);
     }
-    const all = marks.flatMap((r) => [r.v, r.low, r.high]).filter(Number.isFinite);
-    const high = Math.max(0.1, ...all) * 1.15, low = Math.min(0, ...all.map((v) => Math.max(v, -high))) * 1.1;
+    // The estimates set the range; an interval may be cut off (its ends are in the tip).
+    const high = Math.min(1e4, Math.max(0.1, ...marks.map((r) => r.v)) * 2), low = Math.max(-3, Math.min(-0.01, ...marks.map((r) => r.v)) * 2);
     const edges = [-10, -1, -0.3, -0.1, -0.03, 0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 100, 1000, 10000].filter((v) => v >= low && v <= high);
     const clip = (v) => Math.max(low, Math.min(high, v));
     const looks = [["with the common factor", "circle", "var(--muted)", false], ["bias", "circle", "var(--c-reference)", true],
       ["between prompts", "diamond", "var(--c-exact)", true], ["within a prompt", "triangle", "var(--c-paid)", true]];
     const shift = { bias: -5, "with the common factor": -5, "between prompts": 5, "within a prompt": 5 };
     return Plot.plot({
-      width, style, marginLeft: 142, marginRight: 30, marginTop: 16, marginBottom: 42, height: 64 + 32 * methods.length,
+      width, style, marginLeft: room(methods), marginRight: 30, marginTop: 16, marginBottom: 42, height: 64 + 32 * methods.length,
       x: { type: "symlog", constant: 0.02, domain: [low, high], ticks: edges, tickFormat: (v) => String(v), label: "squared bias as a share of the squared gradient →", labelAnchor: "center", labelArrow: "none" },
       y: { domain: methods.map(name), label: null, padding: 0.3 },
       marks: [

@@ -42,12 +42,13 @@
           make("label", {}, own, " each row its own"), make("label", {}, shared, " one for all rows"))),
       prompt, scroller,
       make("p", { class: "lens-key", "aria-hidden": "true" },
-        make("span", { class: "ramp" }), "hurt · 0 · helped", make("span", { class: "fork-mark" }, "◆"), " fork: a turn whose choice matters",
+        make("span", { class: "ramp" }), "hurt · 0 · helped", ...(data.tasks.some((t) => t.trajectories.some((x) => x.turns.some((u) => u.fork))) ? [make("span", { class: "fork-mark" }, "◆"), ` fork: a ${unit} whose choice matters`] : []),
         make("span", { class: "cell null swatch" }), " no opinion"),
       panel);
     data.tasks.forEach((t, i) => task.append(make("option", { value: i }, t.task)));
 
     const current = () => data.tasks[state.task].trajectories[state.trajectory];
+    const firstFork = () => Math.max(0, current().turns.findIndex((t) => t.fork));
     const cellAt = (row, at) => scroller.querySelector(`[data-row="${row}"][data-at="${at}"]`);
 
     function listTrajectories() {
@@ -143,14 +144,13 @@
       const turns = current().turns;
       for (let k = state.at + way; k >= 0 && k < turns.length; k += way) if (turns[k].fork) return go(state.row, k, true);
     }
-    task.addEventListener("change", () => { state.task = Number(task.value); state.trajectory = 0; state.at = 0; listTrajectories(); draw(); });
-    trajectory.addEventListener("change", () => { state.trajectory = Number(trajectory.value); state.at = 0; draw(); });
+    task.addEventListener("change", () => { state.task = Number(task.value); state.trajectory = 0; state.at = firstFork(); listTrajectories(); draw(); });
+    trajectory.addEventListener("change", () => { state.trajectory = Number(trajectory.value); state.at = firstFork(); draw(); });
     for (const input of [own, shared]) input.addEventListener("change", () => { state.shared = shared.checked; draw(); });
     let width = root.clientWidth;
     new ResizeObserver(() => { if (Math.abs(root.clientWidth - width) > 8) { width = root.clientWidth; draw(); } }).observe(root);
     listTrajectories();
-    const first = current().turns.findIndex((t) => t.fork);
-    state.at = Math.max(0, first);
+    state.at = firstFork();
     draw();
   }
 
