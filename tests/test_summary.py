@@ -164,7 +164,10 @@ SENTENCES = {
     "RLOO had not reached it after 5.00k, 50 times as much": ([math.inf] * SEEDS, [100.0] * SEEDS),
     "no method reaches 80 % of the attainable return at clearly less": ([100.0] * SEEDS, [50.0, 150, 90, 110, 120, 95]),
     "only RLOO reached 80 %": ([100.0] * SEEDS, [math.inf] * SEEDS),
-    "no method reached 80 % of the attainable return in most of its runs; RLOO had spent 5.00k": ([math.inf] * SEEDS, [math.inf] * SEEDS),
+    "no method reached 80 % of the attainable return in most of its runs; RLOO had spent 5.00k": (
+        [math.inf] * SEEDS,
+        [math.inf] * SEEDS,
+    ),
 }
 
 
