@@ -1,4 +1,4 @@
-"""Every Python block of the README runs, in order, as one session."""
+"""Every Python block of the README and of each page of docs runs, in order, as one session."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ def run(text: str, name: str) -> None:
         exec(compile("\n" * (line - 1) + code, name, "exec"), session)
 
 
-def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_of_readme_and_docs_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    run(text, "README.md")
+    run(text, page)
 
 
 def test_a_broken_block_is_found_with_its_line() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import batch_checks
-from .errors import MissingColumn
+from .errors import BatchError, MissingColumn
 from .ids import Codes
 from .structure import Bool, Float, Int, Structure
 from .words import Axis
@@ -96,6 +97,11 @@ class Batch(Structure):
 
     def with_columns(self, **columns: Any) -> Batch:
         """A batch with these columns set (or dropped: ``None``); everything else is shared."""
+        known = {f.name for f in fields(self) if f.init}
+        for name in columns:
+            if name not in known:
+                near = get_close_matches(name, known, n=3) or sorted(self.columns())
+                raise BatchError(f"a batch has no column '{name}'; did you mean {', '.join(near)}?")
         return replace(self, **columns)
 
     def only(self, names: Iterable[str]) -> Batch:
