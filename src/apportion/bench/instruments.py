@@ -36,25 +36,37 @@ def gradient_rows(
     with oracle():
         exact = truth(task, theta)
         star, by_prompt, occupancy = exact.gradient, exact.prompt_gradient / task.prompts, exact.d
+    sizes = settings.gradient.batch_sizes
+    seen = [
+        _sample(cell, task, entrant, settings, streams, spent, b, r)
+        for b, r in zip(sizes, settings.gradient.replicates, strict=True)
+    ]
     numbers: Numbers = []
-    for batch, replicates in zip(settings.gradient.batch_sizes, settings.gradient.replicates, strict=True):
-        updates, known, price = [], [], 0.0
-        for r in range(replicates):
-            world, own = streams(cell, batch, r)
-            outcome = run_entrant(entrant, task, theta, batch // settings.group, settings.group, world, own)
-            row = outcome.rows
-            updates.append(update(task, theta, outcome.credit, outcome.rollouts.prompt[row], task.prompts))
-            known.append(_variates(outcome) - by_prompt)
-            price += spent(outcome).price(settings.prices) / batch / replicates
-        g = np.stack(updates)
+    for i, (batch, (g, known, price)) in enumerate(zip(sizes, seen, strict=True)):
+        known = known - by_prompt
+        pilot = seen[(i + 1) % len(seen)] if len(seen) > 1 else None
+        quiet = g if pilot is None else g - np.einsum("k,nkpda->npda", _coefficients(pilot[0], pilot[1] - by_prompt), known)
         whole = g.sum(axis=1)
-        quiet = g - _regress(g, np.stack(known))
-        norm2 = float((whole**2).sum(axis=(1, 2)).mean())
-        found = {"norm2": norm2, "price": price, "replicates": float(replicates)}
+        found = {"norm2": float((whole**2).sum(axis=(1, 2)).mean()), "price": price, "replicates": float(g.shape[0])}
         found |= _moments(quiet.sum(axis=1), star) | _bias_split(quiet, by_prompt, star)
         found |= _gains(task, theta, whole[:GAINS], occupancy, settings.gradient.kl)
         numbers += [(metric, batch, float("nan"), value) for metric, value in found.items()]
     return numbers
+
+
+def _sample(
+    cell: Cell, task: Task, entrant: Entrant, settings: Settings, streams: Callable[..., Any], spent: Callable[..., Any],
+    batch: int, replicates: int,
+) -> tuple[Float, Float, float]:  # fmt: skip
+    """Independent batches of one size: updates (n, P, D, A), control variates (n, 3, P, D, A), price a trajectory."""
+    updates, known, price = [], [], 0.0
+    for r in range(replicates):
+        world, own = streams(cell, batch, r)
+        outcome = run_entrant(entrant, task, task.start_theta, batch // settings.group, settings.group, world, own)
+        updates.append(update(task, task.start_theta, outcome.credit, outcome.rollouts.prompt[outcome.rows], task.prompts))
+        known.append(_variates(outcome))
+        price += spent(outcome).price(settings.prices) / batch / replicates
+    return np.stack(updates), np.stack(known), price
 
 
 def _variates(outcome: Outcome) -> Float:
@@ -78,12 +90,15 @@ def _variates(outcome: Outcome) -> Float:
     return np.stack([turn_update(task, pi, r.prompt, context, r.actions, w / n) for w in weights])
 
 
-def _regress(g: Float, known: Float) -> Float:
-    """sum_k b_k (variate_k - its mean), b by least squares of the updates over all replicates."""
+def _coefficients(g: Float, known: Float) -> Float:
+    """b of sum_k b_k (variate_k - its mean), by least squares.
+
+    They are fitted on the batches of *another* size: any fixed b keeps the mean, and b that knew
+    nothing of the noise it is to remove leaves pairs of batches independent.
+    """
     x = known.transpose(1, 0, 2, 3, 4).reshape(known.shape[1], -1).T
-    b, *_ = np.linalg.lstsq(x, g.ravel(), rcond=None)
-    fitted: Float = (x @ b).reshape(g.shape)
-    return fitted
+    b: Float = np.linalg.lstsq(x, g.ravel(), rcond=None)[0]
+    return b
 
 
 def _moments(g: Float, star: Float) -> dict[str, float]:
