@@ -20,7 +20,6 @@ from apportion.bench.world import TabularSampler, actions_of, roll, to_batch
 from apportion.credit import Credit, Loss
 from apportion.errors import ApportionError, OptionError
 
-
 oracle_module = import_module("apportion.bench.oracle")  # the package's own ``oracle`` is the function
 
 
