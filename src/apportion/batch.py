@@ -136,16 +136,21 @@ class Batch(Structure):
         """
         placed = np.zeros(self.count(axis))
         if self.token_reward is not None:
-            home = self.last_action("step")[self.within("token", "step")]
-            at = self.within("token", axis)[np.where(self.action, np.arange(self.n_tokens), home)]
-            placed += np.bincount(at, weights=self.token_reward, minlength=placed.size)
+            at = np.flatnonzero(self.token_reward)
+            stray = at[~self.action[at]]
+            reward = self.token_reward[at]
+            if stray.size:
+                step = np.searchsorted(self.offsets("step"), stray, side="right") - 1
+                at[~self.action[at]] = self.last_action("step")[step]
+            np.add.at(placed, self._unit_of(axis, at), reward)
         if self.turn_reward is not None:
-            at = self.within("token", axis)[self.last_action("turn")]
-            placed += np.bincount(at, weights=self.turn_reward, minlength=placed.size)
+            np.add.at(placed, self._unit_of(axis, self.last_action("turn")), self.turn_reward)
         if self.outcome is not None:
-            at = self.within("token", axis)[self.last_action("trajectory")]
-            placed += np.bincount(at, weights=self.outcome, minlength=placed.size)
+            np.add.at(placed, self._unit_of(axis, self.last_action("trajectory")), self.outcome)
         return placed
+
+    def _unit_of(self, axis: Axis, tokens: Int) -> Int:
+        return tokens if axis == "token" else self.within("token", axis)[tokens]
 
     @property
     def solved(self) -> Bool:

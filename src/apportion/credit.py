@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -66,7 +66,10 @@ class Credit:
             raise CreditError("segment credit needs explicit token values: spans may overlap")
         if values.shape != (batch.count(level),):
             raise CreditError(f"unit has shape {values.shape}, expected ({batch.count(level)},): one per {level}")
-        token = np.where(batch.action, values[batch.within("token", level)], 0.0)
+        if level == "token":
+            token = np.where(batch.action, values, 0.0) if _stray(batch, values).any() else values
+        else:
+            token = np.where(batch.action, values[batch.within("token", level)], 0.0)
         return cls(batch=batch, level=level, unit=values, token=token, **more)
 
     def __post_init__(self) -> None:
@@ -74,7 +77,8 @@ class Credit:
         check_word(self.kind, Kind, "kind")
         n = self._count()
         _shape("unit", self.unit, n, self.level)
-        _shape("token", self.token, self.batch.n_tokens, "token")
+        if self.level != "token" or self.token is not self.unit:
+            _shape("token", self.token, self.batch.n_tokens, "token")
         if self.keep is not None:
             _shape("keep", self.keep, self.batch.n_tokens, "token")
         if self.scored is not None:
@@ -83,7 +87,7 @@ class Credit:
             raise CreditError(f"loss.clip has shape {self.loss.clip.shape}, expected ({n}, 2): (low, high) per {self.level}")
         for name, part in self.parts.items():
             _shape(f"parts[{name!r}]", part, n, self.level)
-        stray = (self.token != 0) & ~self.batch.action
+        stray = _stray(self.batch, self.token)
         if stray.any():
             raise CreditError(f"token[{int(np.argmax(stray))}] has credit but is an observation token")
         for array in (self.unit, self.token, self.keep, self.scored):
@@ -141,6 +145,11 @@ class Credit:
         return credit_html(self)
 
 
+def _stray(batch: Batch, token: Float) -> Bool:
+    stray: Bool = (token != 0) & ~batch.action
+    return stray
+
+
 def _shape(name: str, array: Any, n: int, what: str) -> None:
     if not isinstance(array, np.ndarray) or array.shape != (n,):
         raise CreditError(f"{name} has shape {getattr(array, 'shape', None)}, expected ({n},): one per {what}")
@@ -170,3 +179,13 @@ class Preferences:
             bad = (index < 0) | (index >= n)
             if bad.any():
                 raise CreditError(f"{name}[{int(np.argmax(bad))}] = {index[bad][0]}: there are {n} {self.level}s")
+
+
+Result = TypeVar("Result", bound="Credit | Preferences")
+
+
+def relabelled(result: Result, **labels: Any) -> Result:
+    """The same values with other labels (batch of the same rollouts, method, options, bill, diagnostics), not checked again."""
+    new = object.__new__(type(result))
+    new.__dict__.update({**result.__dict__, **labels})
+    return new

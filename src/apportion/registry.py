@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 
 from .batch import Batch
-from .credit import Credit, Preferences
+from .credit import Credit, Preferences, relabelled
 from .errors import MissingColumn, OptionError
 from .evidence import SOURCES, Bill, Evidence
 from .evidence.sources import check_length
@@ -66,13 +66,13 @@ class Method:
         self._check_columns(batch, options)
         view = batch.only(self._columns())
         result: Credit | Preferences = self.function(view, **arrays, **options)
-        # The method saw a view; its result names the whole batch (or the rows it took of it).
-        home = batch if result.batch is view else result.batch
-        if isinstance(result, Credit) and result.rows is not None:
-            home = batch.take(result.rows)
         chosen = {**{n: p.default for n, p in self.options.items()}, **options}
         chosen.pop("rng", None)  # a generator is no setting: it changes as it is used
-        return replace(result, batch=home, method=self.id, options=chosen)
+        # The method saw a view; its result names the whole batch (or the rows it took of it).
+        if isinstance(result, Credit) and result.rows is not None:
+            return replace(result, batch=batch.take(result.rows), method=self.id, options=chosen)
+        home = batch if result.batch is view else result.batch
+        return relabelled(result, batch=home, method=self.id, options=chosen)
 
     def smallest_call(self) -> tuple[Batch, dict[str, Any]]:
         """The smallest batch that works, and the evidence and options that go with it."""
@@ -104,8 +104,8 @@ class Method:
 
     def _evidence(self, batch: Batch, name: str, given: Mapping[str, Any]) -> Any:
         value = given.get(name)
-        if value is None and name in batch.columns():
-            value = getattr(batch, name)
+        if value is None and getattr(batch, name, None) is not None and name in batch.columns():
+            return getattr(batch, name)  # a column was checked when the batch was made
         if value is None:
             raise MissingColumn(self._how_to_ask(name))
         array = np.asarray(value)
@@ -251,7 +251,7 @@ def assign(
     found: dict[str, Any] = {"bill": result.bill + evidence.bill}
     if isinstance(result, Credit):
         found["diagnostics"] = {**evidence.diagnostics, **result.diagnostics}
-    return replace(result, **found)
+    return relabelled(result, **found)
 
 
 def _extra(function: Function | None) -> set[str]:

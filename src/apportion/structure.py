@@ -166,7 +166,13 @@ class Structure:
 
     def last_action(self, axis: Axis) -> Int:
         """Index of the last policy token of each unit: where its reward sits; -1 if it has none."""
-        last = np.where(self.action, np.arange(self.n_tokens, dtype=np.int64), -1)
+        if axis == "token":
+            return np.where(self.action, np.arange(self.n_tokens, dtype=np.int64), -1)
         offsets = self.offsets(axis)
-        found = np.maximum.accumulate(last)[offsets[1:] - 1]
+        found = offsets[1:] - 1
+        if self.action[found].all():  # the common case: nothing to look for
+            return found
+        policy = np.flatnonzero(self.action)
+        before = np.searchsorted(policy, found, side="right") - 1
+        found = np.where(before >= 0, policy[before], -1)
         return np.where(found >= offsets[:-1], found, -1)

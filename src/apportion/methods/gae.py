@@ -84,20 +84,18 @@ def gae(
     through observation tokens with V = r = 0, which gives other numbers; not offered here.
     """
     check_word(unit, Level, "unit")
-    unknown = batch.action & ~np.isfinite(value)
-    if unknown.any():
+    if not np.isfinite(value).all() and (unknown := batch.action & ~np.isfinite(value)).any():
         i = int(np.argmax(unknown))
         raise OptionError(f"evidence 'value'[{i}] = {value[i]}: expected a number at every policy token")
     r, active, offsets = _rewards(batch, unit)
-    v = np.where(batch.action, value, 0.0)
-    if unit == "turn":
-        v = v[scans.first_active(batch.action, batch.turn_offsets)]
-    advantage = scans.gae(r, v, active, offsets, gamma, lam, _end(batch))
-    returns = np.where(active, advantage + v, 0.0)
+    v = value[scans.first_active(batch.action, batch.turn_offsets)] if unit == "turn" else value
+    advantage, returns = scans.gae_and_returns(r, v, active, offsets, gamma, lam, _end(batch), out=r)
     if unit == "turn":
         returns = np.where(batch.action, returns[batch.within("token", "turn")], 0.0)
     if whiten:
-        advantage = whitened(advantage, active)
+        advantage = whitened(advantage, active, out=advantage)
+    if unit == "token":
+        return Credit(batch, "token", unit=advantage, token=advantage, targets={"value": returns})
     return Credit.of(batch, unit, advantage, targets={"value": returns})
 
 

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first use: float64 carries, no fast-math, cached on disk."""
@@ -20,3 +23,10 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
         return compiled(*args)
 
     return update_wrapper(call, function)
+
+
+def frozen(x: NDArray[Any]) -> NDArray[Any]:
+    """A contiguous read-only view, float64 if x holds floats: one type, so one compilation."""
+    view: NDArray[Any] = np.ascontiguousarray(x, dtype=np.float64 if x.dtype.kind == "f" else None).view()
+    view.setflags(write=False)
+    return view

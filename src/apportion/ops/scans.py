@@ -5,22 +5,13 @@ All take flat values plus offsets (segment i is ``values[offsets[i]:offsets[i + 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import jit
+from ._jit import frozen, jit
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
-
-
-def _frozen(x: NDArray[Any]) -> NDArray[Any]:
-    """A contiguous read-only view, float64 if x holds floats: one type, so one compilation."""
-    view: NDArray[Any] = np.ascontiguousarray(x, dtype=np.float64 if x.dtype.kind == "f" else None).view()
-    view.setflags(write=False)
-    return view
 
 
 def first_active(active: NDArray[np.bool_], offsets: Int) -> Int:
@@ -40,7 +31,7 @@ def segment_sum(values: Float, offsets: Int) -> Float:
 def discounted_suffix(r: Float, offsets: Int, gamma: float = 1.0) -> Float:
     """G_t = r_t + gamma G_{t+1} within each segment (the return from t on), shape of ``r``."""
     out = np.empty(r.shape)
-    _suffix(_frozen(r), _frozen(offsets), float(gamma), out)
+    _suffix(frozen(r), frozen(offsets), float(gamma), out)
     return out
 
 
@@ -56,7 +47,7 @@ def _suffix(r, offsets, gamma, out):  # type: ignore[no-untyped-def]
 def suffix_min(x: Float, active: NDArray[np.bool_], offsets: Int, last: Float) -> Float:
     """Least active value from each position on, and ``last`` (shape (segments,)) after the end; inf if none."""
     out = np.empty(x.shape)
-    _suffix_min(_frozen(x), _frozen(active), _frozen(offsets), _frozen(last), out)
+    _suffix_min(frozen(x), frozen(active), frozen(offsets), frozen(last), out)
     return out
 
 
@@ -76,16 +67,37 @@ def gae(r: Float, v: Float, active: NDArray[np.bool_], offsets: Int, gamma: floa
         delta_t = r_t + gamma V_{t+1} - V_t          A_t = delta_t + gamma lam A_{t+1}
 
     t + 1 is the next *active* position: inactive ones (observation tokens) are skipped, not
-    decayed through, and get 0. After the last active position V is ``bootstrap`` (shape
-    (segments,)), the value of the state a truncated segment ends in, else 0.
+    decayed through, and get 0; what ``r`` and ``v`` hold there is never read. After the last active
+    position V is ``bootstrap`` (shape (segments,)), the value of the state a truncated segment ends
+    in, else 0.
     """
-    out = np.zeros(r.shape)
-    _gae(_frozen(r), _frozen(v), _frozen(active), _frozen(offsets), float(gamma), float(lam), _frozen(bootstrap), out)
-    return out
+    return gae_and_returns(r, v, active, offsets, gamma, lam, bootstrap)[0]
+
+
+def gae_and_returns(
+    r: Float,
+    v: Float,
+    active: NDArray[np.bool_],
+    offsets: Int,
+    gamma: float,
+    lam: float,
+    bootstrap: Float,
+    out: Float | None = None,
+) -> tuple[Float, Float]:
+    """The advantages of :func:`gae`, and the returns A_t + V_t a critic should regress on (0 where inactive).
+
+    out: where the advantages go; it may be ``r`` itself. (At a million tokens fresh memory costs more
+    than the arithmetic.)
+    """
+    out = np.empty(r.shape) if out is None else out
+    returns = np.empty(r.shape)
+    given = (frozen(r), frozen(v), frozen(active), frozen(offsets), float(gamma), float(lam), frozen(bootstrap))
+    _gae(*given, out, returns)
+    return out, returns
 
 
 @jit
-def _gae(r, v, active, offsets, gamma, lam, bootstrap, out):  # type: ignore[no-untyped-def]
+def _gae(r, v, active, offsets, gamma, lam, bootstrap, out, returns):  # type: ignore[no-untyped-def]
     for i in range(offsets.size - 1):
         following = bootstrap[i]
         carry = 0.0
@@ -94,3 +106,7 @@ def _gae(r, v, active, offsets, gamma, lam, bootstrap, out):  # type: ignore[no-
                 carry = r[t] + gamma * following - v[t] + gamma * lam * carry
                 following = v[t]
                 out[t] = carry
+                returns[t] = carry + following
+            else:
+                out[t] = 0.0
+                returns[t] = 0.0
