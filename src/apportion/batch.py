@@ -136,7 +136,7 @@ class Batch(Structure):
         """
         placed = np.zeros(self.count(axis))
         if self.token_reward is not None:
-            at = np.flatnonzero(self.token_reward)
+            at = np.flatnonzero(self.token_reward != 0)
             stray = at[~self.action[at]]
             reward = self.token_reward[at]
             if stray.size:

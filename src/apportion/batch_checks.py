@@ -64,6 +64,8 @@ def unchecked(batch: Batch, changes: Mapping[str, Any]) -> Batch:
 def _array(name: str, value: Any, kind: str) -> Any:
     try:
         array = np.asarray(value)
+        if array.dtype == _DTYPES[kind] and array.ndim == 1 and array.flags.owndata and not array.flags.writeable:
+            return array  # frozen already, by another batch or by who made it for this one
         if array.dtype.kind not in "biufO":
             raise ValueError(f"got {array.dtype.name}s")
         if kind == "int" and array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.floor(array))).all():

@@ -130,7 +130,8 @@ def _no_reward(method: str) -> None:
     raise MissingColumn(how_to_give("reward", f"for {method}"))
 
 
-def keywords(function: Function) -> dict[str, inspect.Parameter]:
+@functools.cache
+def keywords(function: Function) -> Mapping[str, inspect.Parameter]:
     """The keyword-only parameters of a method, a ``collect`` or a ``fit``."""
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}

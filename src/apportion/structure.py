@@ -161,8 +161,7 @@ class Structure:
 
     def action_count(self, axis: Axis) -> Int:
         """Number of policy tokens in each unit."""
-        total = np.concatenate(([0], np.cumsum(self.action, dtype=np.int64)))
-        return np.diff(total[self.offsets(axis)])
+        return np.add.reduceat(self.action, self.offsets(axis)[:-1], dtype=np.int64)  # no unit is empty
 
     def last_action(self, axis: Axis) -> Int:
         """Index of the last policy token of each unit: where its reward sits; -1 if it has none."""

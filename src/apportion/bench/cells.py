@@ -78,9 +78,5 @@ def weight(cell: Cell, settings: Settings) -> float:
         s = settings.learning
         return asking * task.horizon * sum(s.batch_sizes) * len(s.lrs) * s.max_updates
     if cell.measure == "gradient":
-        return (
-            asking
-            * task.horizon
-            * sum(b * r for b, r in zip(settings.gradient.batch_sizes, settings.gradient.replicates, strict=True))
-        )
+        return asking * task.horizon * sum(b * r for b, r in settings.gradient.sizes(task.horizon))
     return asking * task.horizon * 256.0

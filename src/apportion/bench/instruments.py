@@ -36,13 +36,10 @@ def gradient_rows(
     with oracle():
         exact = truth(task, theta)
         star, by_prompt, occupancy = exact.gradient, exact.prompt_gradient / task.prompts, exact.d
-    sizes = settings.gradient.batch_sizes
-    seen = [
-        _sample(cell, task, entrant, settings, streams, spent, b, r)
-        for b, r in zip(sizes, settings.gradient.replicates, strict=True)
-    ]
+    sizes = settings.gradient.sizes(task.horizon)
+    seen = [_sample(cell, task, entrant, settings, streams, spent, batch, n) for batch, n in sizes]
     numbers: Numbers = []
-    for i, (batch, (g, known, price)) in enumerate(zip(sizes, seen, strict=True)):
+    for i, ((batch, _), (g, known, price)) in enumerate(zip(sizes, seen, strict=True)):
         known = known - by_prompt
         pilot = seen[(i + 1) % len(seen)] if len(seen) > 1 else None
         quiet = g if pilot is None else g - np.einsum("k,nkpda->npda", _coefficients(pilot[0], pilot[1] - by_prompt), known)

@@ -148,7 +148,8 @@ def _by_id(items: Any) -> dict[str, str]:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, list) and len(value) > 2 and value == list(range(value[0], value[0] + len(value))):
+    whole = isinstance(value, list) and len(value) > 2 and all(isinstance(v, int) for v in value)
+    if whole and value == list(range(value[0], value[0] + len(value))):
         return f"{value[0]}-{value[-1]}"
     text = "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -27,7 +27,13 @@ class Gradient(_Frozen):
 
     batch_sizes: tuple[Count, ...] = (64, 512, 4096)  # trajectories
     replicates: tuple[Count, ...] = (16, 8, 4)  # independent batches per seed, one number per batch size
+    turns: Count = 10_000_000  # larger batches are left out
     kl: Rate = 1e-3  # nats a trajectory at which the one-step gain is read
+
+    def sizes(self, horizon: int) -> list[tuple[int, int]]:
+        """(batch size, replicates) of those that fit; the smallest always does."""
+        both = zip(self.batch_sizes, self.replicates, strict=True)
+        return [(b, n) for b, n in both if b * horizon <= self.turns or b == min(self.batch_sizes)]
 
     @model_validator(mode="after")
     def _paired(self) -> Gradient:

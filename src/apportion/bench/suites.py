@@ -37,10 +37,10 @@ SUITES: dict[str, Suite] = {
         ),
         seeds=3,
         settings=Settings(
-            gradient=Gradient(batch_sizes=(64, 512, 4096), replicates=(16, 4, 2)),
+            gradient=Gradient(replicates=(16, 4, 2), turns=125_000),
             learning=Learning(
-                batch_sizes=(64, 512), lrs=(0.2, 0.1), max_updates=300,
-                methods=("exact", "rloo", "gigpo", "pooled_td", "gae", "carl"),
+                batch_sizes=(64, 512), lrs=(0.2,), max_updates=300,
+                methods=("exact", "rloo", "pooled_td", "gae"),
             ),
             identification=Identification(batch=256),
         ),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..batch import Batch
 from ..errors import BatchError
+from ..ops.packing import unpack
 from ..structure import Int
 from .tensors import Array, Home, give_back
 
@@ -58,9 +59,10 @@ def to_padded(batch: Batch, values: Array, *, everywhere: bool = False) -> Any:
     if values.shape != (batch.n_tokens,):
         raise BatchError(f"values have shape {values.shape}, expected ({batch.n_tokens},): one per token")
     layout = batch.layout if batch.layout is not None else plain_layout(batch)
-    padded = np.zeros(layout.shape[0] * layout.shape[1], dtype=values.dtype)
+    narrow = values.dtype == np.float64 and layout.home.dtype == "float32"  # the trainer's dtype, without a second pass
+    padded = np.zeros(layout.shape[0] * layout.shape[1], dtype=np.float32 if narrow else values.dtype)
     if everywhere:
         padded[layout.at] = values
     else:
-        padded[layout.at[batch.action]] = values[batch.action]
+        unpack(values, layout.at, batch.action, padded)
     return give_back(padded.reshape(layout.shape), layout.home)

@@ -10,10 +10,12 @@ import numpy as np
 from ..batch import Batch, Spans
 from ..errors import BatchError
 from ..ids import Codes
+from ..ops.packing import pack, runs
 from ..structure import Bool, Int
 from .cuts import cut_by_ids, cut_by_mask
 from .layout import Layout, to_padded
 from .rows import order_rows, per_row, per_unit, states
+from .take import ranges
 from .tensors import Array, home_of, to_numpy
 from .turns import known_columns, offsets_of
 
@@ -75,28 +77,27 @@ def from_padded(
             raise BatchError(f"{name} = {word!r}: expected one of {', '.join(get_args(words))}")
     if turn_ids is not None and turns == "mask":
         raise BatchError("turn_ids and turns='mask' both say where turns begin: pass one of them")
-    attended = _attended(mask, attention)
-    order, rows_of, names = order_rows(mask.shape[0], trajectory, step)
     width = mask.shape[1]
-    row, column = np.nonzero(attended[order])
-    at = order[row] * width + column
+    order, rows_of, names = order_rows(mask.shape[0], trajectory, step)
+    size, at = _places(mask, attention, order)
     packed = mask.ravel()[at]
 
     def place(t: int) -> str:
         return f"[{at[t] // width}, {at[t] % width}]"
 
-    row_start = np.concatenate(([True], np.diff(row) != 0))
-    turn_start = cut_by_mask(packed, row_start) if turns == "mask" else row_start
-    if turn_ids is not None:
-        turn_start = cut_by_ids("turn_ids", _whole("turn_ids", turn_ids, mask, at), packed, row_start, place)
-    turn_at = np.append(np.flatnonzero(turn_start), at.size)
-    row_turns = np.searchsorted(turn_at, np.append(np.flatnonzero(row_start), at.size))
-    built: dict[str, Any] = {"turn_offsets": turn_at, "row_turns": row_turns}
-    step_start = turn_start
+    row_at = turn_at = offsets_of(size)
+    if turns == "mask":
+        turn_at = _offsets(cut_by_mask(packed, _starts(row_at)))
+    elif turn_ids is not None:
+        turn_at = _offsets(cut_by_ids("turn_ids", _whole("turn_ids", turn_ids, mask, at), packed, _starts(row_at), place))
+    step_at = turn_at
     if step_ids is not None:
-        step_start = cut_by_ids("step_ids", _whole("step_ids", step_ids, mask, at), packed, turn_start, place)
-        built["step_offsets"] = np.append(np.flatnonzero(step_start), at.size)
-    count = {"turn": np.diff(row_turns), "step": np.add.reduceat(step_start.astype(np.int64), np.flatnonzero(row_start))}
+        step_at = _offsets(cut_by_ids("step_ids", _whole("step_ids", step_ids, mask, at), packed, _starts(turn_at), place))
+    row_turns = np.searchsorted(turn_at, row_at)
+    built: dict[str, Any] = {"turn_offsets": turn_at, "row_turns": row_turns}
+    if step_ids is not None:
+        built["step_offsets"] = step_at
+    count = {"turn": np.diff(row_turns), "step": np.diff(np.searchsorted(step_at, row_at))}
     axis = {n: meta["axis"] for n, meta in Batch.columns().items()} | {"group": "trajectory", "episode": "trajectory"}
     for name, value in columns.items():
         if value is None or name not in axis:
@@ -105,7 +106,7 @@ def from_padded(
             array = _same_shape(name, value, mask)
             if name == "token_reward":
                 array = _on_policy(array, mask, masked_reward)
-            built[name] = _clean(name, array.ravel()[at], packed, place)
+            built[name] = _packed(name, array, at, packed, place)
         elif axis[name] == "trajectory":
             built[name] = per_row(name, value, order, rows_of, Batch.columns().get(name, {"kind": "codes"})["kind"])
         else:
@@ -144,27 +145,45 @@ def _mask(name: str, value: Any, like: Bool | None) -> Bool:
     array = to_numpy(name, value) if like is None else _same_shape(name, value, like)
     if array.ndim != 2 or not array.size:
         raise BatchError(f"{name} has shape {array.shape}: expected (rows, tokens), both at least 1")
-    wrong = (array != 0) & (array != 1)
+    mask: Bool = array != 0
+    wrong = (array == 1) != mask
     if wrong.any():
         r, c = np.argwhere(wrong)[0]
         raise BatchError(f"{name}[{r}, {c}] = {array[r, c]}: a mask holds 0 and 1 only")
-    return array.astype(np.bool_)
+    return mask
 
 
-def _attended(mask: Bool, attention: Any) -> Bool:
+def _places(mask: Bool, attention: Any, order: Int) -> tuple[Int, Int]:
+    """Real tokens of each packed row, and the flat place in (B, T) of each packed token."""
     bare = ~mask.any(1)
     if bare.any():
         raise BatchError(f"action[{int(np.argmax(bare))}] has no action token: leave that row out")
-    if attention is None:
-        inside = np.maximum.accumulate(mask, axis=1)
-        inside &= np.maximum.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
-        return inside
+    attended = mask if attention is None else _attended(mask, attention)
+    first, size = runs(attended)
+    if attention is not None and not (np.count_nonzero(attended, axis=1) == size).all():
+        row, column = np.nonzero(attended[order])  # holes between real tokens
+        return np.bincount(row, minlength=order.size), order[row] * mask.shape[1] + column
+    first, size = first[order], size[order]
+    return size, ranges(order * mask.shape[1] + first, size)
+
+
+def _attended(mask: Bool, attention: Any) -> Bool:
     attended = _mask("attention", attention, mask)
     stray = mask & ~attended
     if stray.any():
         r, c = np.argwhere(stray)[0]
         raise BatchError(f"action[{r}, {c}] is set where attention[{r}, {c}] is 0: every policy token must be attended to")
     return attended
+
+
+def _starts(offsets: Int) -> Bool:
+    start = np.zeros(int(offsets[-1]), dtype=np.bool_)
+    start[offsets[:-1]] = True
+    return start
+
+
+def _offsets(start: Bool) -> Int:
+    return np.append(np.flatnonzero(start), start.size)
 
 
 def _whole(name: str, value: Any, mask: Bool, at: Int) -> Int:
@@ -176,10 +195,11 @@ def _whole(name: str, value: Any, mask: Bool, at: Int) -> Int:
 
 def _on_policy(reward: Array, mask: Bool, masked_reward: str) -> Array:
     """Rewards outside the mask moved to the nearest policy token before them, else after, in their row."""
-    flat = reward.astype(np.float64).ravel()
-    out = np.flatnonzero(np.isfinite(flat) & (flat != 0) & ~mask.ravel())
+    hot = np.flatnonzero(reward.ravel() != 0)
+    out = hot[~mask.ravel()[hot] & np.isfinite(reward.ravel()[hot])]
     if not out.size:
-        return flat
+        return reward
+    flat = reward.astype(np.float64).ravel()
     width = mask.shape[1]
     if masked_reward == "error":
         r, c = divmod(int(out[0]), width)
@@ -195,16 +215,15 @@ def _on_policy(reward: Array, mask: Bool, masked_reward: str) -> Array:
     return flat
 
 
-def _clean(name: str, values: Array, action: Bool, place: Any) -> Array:
+def _packed(name: str, array: Array, at: Int, action: Bool, place: Any) -> Array:
+    if array.dtype.kind != "f":
+        return array.ravel()[at]
     meta = Batch.columns()[name]
-    if values.dtype.kind != "f":
-        return values
-    bad = ~np.isfinite(values)
-    if (bad & action).any():
-        t = int(np.argmax(bad & action))
-        raise BatchError(f"{name}{place(t)} = {values[t]} on a policy token: expected a finite number")
-    bad |= ~action & ((values > meta.get("high", np.inf)) | (values < meta.get("low", -np.inf)))
-    return np.where(bad, 0.0, values)
+    values, bad = pack(array, at, action, meta.get("low", -np.inf), meta.get("high", np.inf))
+    if bad >= 0:
+        raise BatchError(f"{name}{place(bad)} = {values[bad]} on a policy token: expected a finite number")
+    values.setflags(write=False)  # nobody else has it: the batch need not copy it
+    return values
 
 
 def _spans(name: str, table: Any, mask: Bool, at: Int) -> Spans:

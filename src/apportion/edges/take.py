@@ -16,9 +16,12 @@ from .turns import offsets_of
 
 def ranges(start: Int, length: Int) -> Int:
     """Concatenated aranges: starts [5, 0], lengths [2, 3] -> [5, 6, 0, 1, 2]."""
-    skip = np.repeat(start - offsets_of(length)[:-1], length)
-    index: Int = np.arange(int(length.sum()), dtype=np.int64) + skip
-    return index
+    start, length = start[length > 0], length[length > 0]
+    first = offsets_of(length)
+    index = np.ones(int(first[-1]), dtype=np.int64)
+    index[first[:-1]] = start
+    index[first[1:-1]] -= start[:-1] + length[:-1] - 1
+    return np.cumsum(index, out=index)
 
 
 def take(batch: Batch, rows: Int) -> Batch:

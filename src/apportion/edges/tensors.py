@@ -56,7 +56,7 @@ def _float_dtype(value: Any) -> str:
 def give_back(array: Array, home: Home) -> Any:
     """``array`` in the trainer's library and device; floats in its dtype, integers and masks as they are."""
     if home.library == "numpy":
-        return array.astype(home.dtype) if array.dtype.kind == "f" else array
+        return array.astype(home.dtype, copy=False) if array.dtype.kind == "f" else array
     import torch  # type: ignore[import-not-found,unused-ignore]
 
     tensor = torch.from_numpy(array)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 from zlib import crc32
 
 import numpy as np
@@ -95,6 +96,18 @@ def fit_linear(
 
 def features(batch: Batch, axis: Axis, *, buckets: int, actions: int) -> Int:
     """Hashed features (n, m) of every turn or step; see :func:`ops.features.hashed_features`."""
+    made = _MADE.setdefault(batch, {})
+    key = (axis, buckets, actions)
+    if key not in made:
+        made[key] = _features(batch, axis, buckets, actions)
+    return made[key]
+
+
+#: Features of batches still in use: fitting and predicting on one batch makes them once.
+_MADE: WeakKeyDictionary[Batch, dict[tuple[Axis, int, int], Int]] = WeakKeyDictionary()
+
+
+def _features(batch: Batch, axis: Axis, buckets: int, actions: int) -> Int:
     ids, action, offsets = _stream(batch, axis)
     owner = batch.within(axis, "trajectory")
     first = np.searchsorted(owner, np.arange(batch.n_trajectories))[owner]

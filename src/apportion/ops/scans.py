@@ -67,7 +67,7 @@ def gae(r: Float, v: Float, active: NDArray[np.bool_], offsets: Int, gamma: floa
         delta_t = r_t + gamma V_{t+1} - V_t          A_t = delta_t + gamma lam A_{t+1}
 
     t + 1 is the next *active* position: inactive ones (observation tokens) are skipped, not
-    decayed through, and get 0; what ``r`` and ``v`` hold there is never read. After the last active
+    decayed through, and get 0; what ``r`` and ``v`` hold there is of no effect. After the last active
     position V is ``bootstrap`` (shape (segments,)), the value of the state a truncated segment ends
     in, else 0.
     """
@@ -101,12 +101,11 @@ def _gae(r, v, active, offsets, gamma, lam, bootstrap, out, returns):  # type: i
     for i in range(offsets.size - 1):
         following = bootstrap[i]
         carry = 0.0
-        for t in range(offsets[i + 1] - 1, offsets[i] - 1, -1):
+        for k in range(1, offsets[i + 1] - offsets[i] + 1):
+            t = np.uint64(offsets[i + 1] - k)  # unsigned: no test for an index from the end
+            here = v[t]
+            advantage = r[t] + gamma * following - here + gamma * lam * carry
             if active[t]:
-                carry = r[t] + gamma * following - v[t] + gamma * lam * carry
-                following = v[t]
-                out[t] = carry
-                returns[t] = carry + following
-            else:
-                out[t] = 0.0
-                returns[t] = 0.0
+                carry, following = advantage, here
+            out[t] = advantage if active[t] else 0.0
+            returns[t] = advantage + here if active[t] else 0.0
