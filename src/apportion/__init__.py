@@ -9,7 +9,8 @@ from . import methods as _package  # noqa: F401  (imported first, so that the fu
 from .batch import Batch, Spans
 from .credit import Credit, Loss, Preferences
 from .examples import example
-from .registry import assign, get, method, methods
+from .pipeline import assign
+from .registry import get, method, methods
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""The table of methods, and ``assign``, which chains collect, fit and method."""
+"""The table of methods, and what each declares of itself."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from .batch import Batch
 from .credit import Credit, Preferences, relabelled
 from .errors import MissingColumn, OptionError
-from .evidence import SOURCES, Bill, Evidence
 from .evidence.sources import check_length
-from .words import Axis, Provenance, Status, Unit
+from .words import Axis, Status, Unit
 
 Function = Callable[..., Any]
 
@@ -63,7 +62,7 @@ class Method:
         arrays = {n: self._evidence(batch, n, given) for n in self.evidence}
         options = {n: v for n, v in given.items() if n not in self.evidence}
         self._check_options(options)
-        self._check_columns(batch, options)
+        self.check_columns(batch, options)
         view = batch.only(self._columns())
         result: Credit | Preferences = self.function(view, **arrays, **options)
         chosen = {**{n: p.default for n, p in self.options.items()}, **options}
@@ -93,7 +92,7 @@ class Method:
         rewards = {"outcome", "turn_reward", "token_reward"} if "reward" in self.reads else set()
         return set(self.reads) | set(self.may_read) | rewards
 
-    def _check_columns(self, batch: Batch, options: Mapping[str, Any]) -> None:
+    def check_columns(self, batch: Batch, options: Mapping[str, Any]) -> None:
         have = {*batch.present, *(["spans"] if batch.spans else [])}
         chosen = {**{n: p.default for n, p in self.options.items()}, **options}
         have |= {column for column, (option, value) in self.unless.items() if chosen[option] == value}
@@ -211,96 +210,3 @@ def get(id_: str) -> Method:
 
     near = difflib.get_close_matches(id_, _METHODS, n=3) or sorted(_METHODS)
     raise OptionError(f"no method '{id_}'; did you mean {', '.join(near)}? (apportion methods lists all)")
-
-
-def assign(
-    batch: Batch,
-    id_: str,
-    *,
-    rng: np.random.Generator | int | None = None,
-    fit: bool = False,
-    learned: Any = None,
-    **given: Any,
-) -> Credit | Preferences:
-    """Credit a batch: collect what the method must ask, fit what it must learn, then run it.
-
-    ``sampler=``, ``policy=`` or ``judge=`` is asked for evidence that was not given; ``fit=True``
-    learns it from this batch, ``learned=`` uses what was learned before. Remaining keywords are
-    recorded evidence, options of the method, of its ``collect`` or of its ``fit``.
-
-    >>> credit = assign(batch, "gigpo", omega=0.5)  # doctest: +SKIP
-    """
-    spec = get(id_)
-    generator = np.random.default_rng(rng)
-    sources = {n: given.pop(n) for n in SOURCES if n in given}
-    own = set(spec.evidence) | set(spec.options)
-    call = {n: v for n, v in given.items() if n in own}
-    stray = set(given) - own - _extra(spec.collect) - _extra(spec.fit)
-    if stray:
-        known = sorted((set(spec.options) | _extra(spec.collect) | _extra(spec.fit)) - {"rng"})
-        raise OptionError(f"{id_} has no option '{sorted(stray)[0]}'; it has: {', '.join(known) or 'none'}")
-    if "rng" in spec.options:
-        call["rng"] = generator
-    if not spec.grows:  # a grown batch may bring what its prompts lack
-        spec._check_columns(batch, {n: v for n, v in call.items() if n in spec.options})
-    evidence = _gather(spec, batch, generator, fit, learned, sources, given)
-    twice = sorted(set(evidence.arrays) & set(call))
-    if twice:
-        raise OptionError(f"{id_}: evidence '{twice[0]}' was given and would be collected or learned as well: choose one")
-    home = evidence.batch if evidence.batch is not None else batch
-    result = spec(home, **evidence.arrays, **call)
-    found: dict[str, Any] = {"bill": result.bill + evidence.bill}
-    if isinstance(result, Credit):
-        found["diagnostics"] = {**evidence.diagnostics, **result.diagnostics}
-    return relabelled(result, **found)
-
-
-def _extra(function: Function | None) -> set[str]:
-    return set(keywords(function)) - {"rng"} if function is not None else set()
-
-
-def _gather(
-    spec: Method, batch: Batch, rng: np.random.Generator, fit: bool, learned: Any, sources: dict[str, Any], given: dict[str, Any]
-) -> Evidence:
-    """Evidence from the source, the learned object or a fit; nothing where all of it was given."""
-    for name, source in sources.items():
-        if name != spec.source:
-            wants = f"it asks {spec.source}=" if spec.source else "it asks none"
-            raise OptionError(f"{spec.id} does not ask a {name}: {wants}")
-        if not isinstance(source, SOURCES[name]):
-            raise OptionError(
-                f"{name}= is {type(source).__name__}, which is no {SOURCES[name].__name__} (see apportion.evidence)"
-            )
-    if fit and spec.fit is None:
-        raise OptionError(f"{spec.id} has nothing to fit")
-    if fit and learned is not None:
-        raise OptionError("fit=True learns anew and learned= uses what was learned before: choose one")
-    found = Evidence(bill=Bill())
-    if spec.source in sources and spec.collect is not None:
-        keywords = {n: v for n, v in given.items() if n in _extra(spec.collect)}
-        found = spec.collect(batch, sources[spec.source], rng=rng, **keywords)
-    home = found.batch if found.batch is not None else batch
-    if fit and spec.fit is not None:
-        keywords = {n: v for n, v in given.items() if n in _extra(spec.fit)}
-        learned = spec.fit(batch, rng=rng, **keywords)
-        found = replace(found, bill=found.bill + learned.bill)
-    if learned is not None:
-        found = _join(spec, found, learned.evidence(home))
-    found.check(batch)
-    return found
-
-
-def _join(spec: Method, collected: Evidence, learned: Evidence) -> Evidence:
-    """Evidence that was partly collected (perhaps on a new batch) and partly learned."""
-    twice = sorted(set(collected.arrays) & set(learned.arrays))
-    if twice:
-        raise OptionError(f"{spec.id}: evidence '{twice[0]}' comes from {spec.source}= and from what was learned: choose one")
-    words = get_args(Provenance)
-    return Evidence(
-        arrays={**collected.arrays, **learned.arrays},
-        axis={**collected.axis, **learned.axis},
-        bill=collected.bill + learned.bill,
-        provenance=max(collected.provenance, learned.provenance, key=words.index),
-        batch=collected.batch,
-        diagnostics={**collected.diagnostics, **learned.diagnostics},
-    )

@@ -12,7 +12,8 @@ import numpy as np
 from ..batch import Batch
 from ..credit import Credit
 from ..errors import OptionError
-from ..registry import assign, methods
+from ..pipeline import assign
+from ..registry import methods
 from .sources import SimulatedHindsight, SimulatedJudge, exact_credit
 from .tabular import Float, Int, Task
 from .world import Rollouts, TabularSampler, roll, to_batch

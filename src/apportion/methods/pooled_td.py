@@ -22,7 +22,7 @@ _SWEEPS = 10_000
     may_read={"truncated", "bootstrap"},
     cost="0",
     status="ours",
-    unbiased="no: exact in the limit of many visits if a key says all that matters; finite batches carry noise in V",
+    unbiased="only where keys say all that matters and never recur within a trajectory; else V averages over what a key hides",
     smallest=(
         "Batch.from_turns([[1, 1], [1, 1]], outcome=[1.0, 0.0], group=[0, 0], "
         "state=['start', 'left', 'end', 'start', 'right', 'end'])"
