@@ -165,10 +165,11 @@ def _moments(x, active):  # type: ignore[no-untyped-def]
         aa, bb, cc, dd = 0.0, 0.0, 0.0, 0.0
         last = first + (end - first) // 4 * 4
         for t in range(first, last, 4):
-            e = x[t] - shift if active[t] else 0.0
-            f = x[t + 1] - shift if active[t + 1] else 0.0
-            g = x[t + 2] - shift if active[t + 2] else 0.0
-            h = x[t + 3] - shift if active[t + 3] else 0.0
+            e, f, g, h = x[t] - shift, x[t + 1] - shift, x[t + 2] - shift, x[t + 3] - shift
+            e = e if active[t] else 0.0
+            f = f if active[t + 1] else 0.0
+            g = g if active[t + 2] else 0.0
+            h = h if active[t + 3] else 0.0
             some += active[t] + active[t + 1] + active[t + 2] + active[t + 3]
             a, b, c, d = a + e, b + f, c + g, d + h
             aa, bb, cc, dd = aa + e * e, bb + f * f, cc + g * g, dd + h * h
