@@ -164,20 +164,20 @@ def _moments(x, active):  # type: ignore[no-untyped-def]
         a, b, c, d = 0.0, 0.0, 0.0, 0.0
         aa, bb, cc, dd = 0.0, 0.0, 0.0, 0.0
         last = first + (end - first) // 4 * 4
-        for t in range(first, last, 4):
-            e, f, g, h = x[t] - shift, x[t + 1] - shift, x[t + 2] - shift, x[t + 3] - shift
-            e = e if active[t] else 0.0
-            f = f if active[t + 1] else 0.0
-            g = g if active[t + 2] else 0.0
-            h = h if active[t + 3] else 0.0
-            some += active[t] + active[t + 1] + active[t + 2] + active[t + 3]
+        for k in range(first, last, 4):
+            s, t, u, v = np.uint64(k), np.uint64(k + 1), np.uint64(k + 2), np.uint64(k + 3)  # unsigned: no test for k < 0
+            e = x[s] - shift if active[s] else 0.0
+            f = x[t] - shift if active[t] else 0.0
+            g = x[u] - shift if active[u] else 0.0
+            h = x[v] - shift if active[v] else 0.0
+            some += active[s] + active[t] + active[u] + active[v]
             a, b, c, d = a + e, b + f, c + g, d + h
             aa, bb, cc, dd = aa + e * e, bb + f * f, cc + g * g, dd + h * h
-        for t in range(last, end):
-            if active[t]:
+        for k in range(last, end):
+            if active[k]:
                 some += 1
-                a += x[t] - shift
-                aa += (x[t] - shift) ** 2
+                a += x[k] - shift
+                aa += (x[k] - shift) ** 2
         total = (a + b) + (c + d)
         apart = shift - origin + total / some - mean
         square += (aa + bb) + (cc + dd) - total * total / some + apart * apart * n * some / (n + some)
