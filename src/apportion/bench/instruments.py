@@ -42,7 +42,7 @@ def gradient_rows(
     for i, ((batch, _), (g, known, price)) in enumerate(zip(sizes, seen, strict=True)):
         known = known - by_prompt
         pilot = seen[(i + 1) % len(seen)] if len(seen) > 1 else None
-        quiet = g if pilot is None else g - np.einsum("k,nkpda->npda", _coefficients(pilot[0], pilot[1] - by_prompt), known)
+        quiet = g if pilot is None else g - np.einsum("k,nkpda->npda", _coefficients(pilot[0], pilot[1], by_prompt), known)
         whole = g.sum(axis=1)
         found = {"norm2": float((whole**2).sum(axis=(1, 2)).mean()), "price": price, "replicates": float(g.shape[0])}
         found |= _moments(quiet.sum(axis=1), star) | _bias_split(quiet, by_prompt, star)
@@ -87,15 +87,16 @@ def _variates(outcome: Outcome) -> Float:
     return np.stack([turn_update(task, pi, r.prompt, context, r.actions, w / n) for w in weights])
 
 
-def _coefficients(g: Float, known: Float) -> Float:
-    """b of sum_k b_k (variate_k - its mean), by least squares.
+def _coefficients(g: Float, variates: Float, mean: Float) -> Float:
+    """b of sum_k b_k (variate_k - its mean), by least squares beside a multiple of the mean itself.
 
     They are fitted on the batches of *another* size: any fixed b keeps the mean, and b that knew
     nothing of the noise it is to remove leaves pairs of batches independent.
     """
-    x = known.transpose(1, 0, 2, 3, 4).reshape(known.shape[1], -1).T
+    noise = (variates - mean).transpose(1, 0, 2, 3, 4).reshape(variates.shape[1], -1)
+    x = np.vstack([noise, np.broadcast_to(mean, g.shape).ravel()]).T
     b: Float = np.linalg.lstsq(x, g.ravel(), rcond=None)[0]
-    return b
+    return b[:-1]
 
 
 def _moments(g: Float, star: Float) -> dict[str, float]:

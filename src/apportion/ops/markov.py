@@ -174,13 +174,17 @@ def _pooled(bounds, following, reward, weight, sweeps, v):  # type: ignore[no-un
         for k in range(bounds.size - 2, -1, -1):
             total = 0.0
             count = 0.0
+            first = 0.0
             for j in range(bounds[k], bounds[k + 1]):
                 if weight[j] > 0.0:
-                    after = 0.0 if following[j] < 0 else v[following[j]]
-                    total += weight[j] * (reward[j] + after)
+                    worth = reward[j] + (0.0 if following[j] < 0 else v[following[j]])
+                    if count == 0.0:
+                        first = worth
+                    # measured from the first one, so that the mean of equal values is that value exactly
+                    total += weight[j] * (worth - first)
                     count += weight[j]
             if count > 0.0:
-                new = total / count
+                new = first + total / count
                 moved = max(moved, abs(new - v[k]))
                 v[k] = new
         if moved <= 1e-12:
