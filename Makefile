@@ -2,6 +2,7 @@
 # make demo    setup, then the quick benchmark: leaderboard, one measured sentence, report.html
 # make check   format, lint, strict types, import directions
 # make test    all tests
+# make picture docs/headline.png, from the demo's report (needs Chromium)
 # make bench   speed against the peers (torch and others, in a .venv-peers of their own)
 # make clean   removes what the above made
 
@@ -13,7 +14,7 @@ PIP   := -m pip --disable-pip-version-check -qq install
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
-.PHONY: setup demo check test bench clean
+.PHONY: setup demo check test bench picture clean
 
 setup: $(VENV)/.stamp-base
 
@@ -32,6 +33,9 @@ $(VENV)/.stamp-test: $(VENV)/.stamp-base constraints.txt
 demo: setup
 	$(BIN)/apportion bench run --suite quick --out runs/demo --replace --no-report
 	$(BIN)/apportion bench report runs/demo
+
+picture: demo $(VENV)/.stamp-test
+	$(BIN)/python docs/picture.py
 
 check: $(VENV)/.stamp-test
 	$(BIN)/ruff format --check .
