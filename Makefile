@@ -31,8 +31,7 @@ $(VENV)/.stamp-test: $(VENV)/.stamp-base constraints.txt
 	@touch $@
 
 demo: setup
-	$(BIN)/apportion bench run --suite quick --out runs/demo --replace --no-report
-	$(BIN)/apportion bench report runs/demo
+	$(BIN)/apportion bench run --suite quick --out runs/demo --replace
 
 picture: demo $(VENV)/.stamp-test
 	$(BIN)/python docs/picture.py
@@ -46,15 +45,16 @@ check: $(VENV)/.stamp-test
 test: $(VENV)/.stamp-test
 	$(BIN)/python -m pytest -n 2
 
-$(PEERS)/.stamp: pyproject.toml perf/requirements.txt
+$(PEERS)/.stamp: pyproject.toml perf/requirements.txt perf/requirements-no-deps.txt
 	@[ -n "$(PYTHON)" ] || { echo "make bench needs Python 3.10 or newer with venv and pip (make PYTHON=/path/to/python)"; exit 1; }
 	@echo "Installing the peers into $(PEERS) (torch among them: this takes a while)"
 	@[ -x $(PEERS)/bin/python ] || $(PYTHON) -m venv $(PEERS)
 	@$(PEERS)/bin/python $(PIP) -e . -r perf/requirements.txt
+	@$(PEERS)/bin/python $(PIP) --no-deps -r perf/requirements-no-deps.txt
 	@touch $@
 
 bench: $(PEERS)/.stamp
-	$(PEERS)/bin/python perf/run.py
+	$(PEERS)/bin/python -m perf.run
 
 clean:
 	rm -rf $(VENV) $(PEERS) runs report.html build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
