@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ._jit import jit
 from .scans import first_active
 
 Int = NDArray[np.int64]
@@ -23,11 +24,18 @@ _GOLD = 0x9E3779B97F4A7C15
 
 def mix(x: NDArray[np.generic]) -> Hash:
     """The splitmix64 finaliser: one well-spread 64-bit hash per integer (Steele et al. 2014)."""
-    z: Hash = x.astype(np.uint64)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
+    z: Hash = x.astype(np.uint64, order="C")
+    _mix(z.reshape(-1))
     return z
+
+
+@jit
+def _mix(flat):  # type: ignore[no-untyped-def]
+    for i in range(flat.size):
+        z = flat[i]
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        flat[i] = z ^ (z >> np.uint64(31))
 
 
 def join(*parts: Hash) -> Hash:
