@@ -81,13 +81,52 @@ def test_openrlhf_takes_the_others_mean_per_token_off_and_zeroes_step_ends() -> 
     w = np.exp(-10 * np.array([0.8, 0.5]))
     second = w / w.sum() * [0.8, 0.5]
     base = [second.sum() / 7, -0.6 / 9]
-    total = {0: -0.6 + 1.0 - 9 * base[0], 4: second.sum() - 1.0 - 7 * base[1]}
+    # the official code counts the tokens of a step without its separator: 9 - 3 and 7 - 2
+    total = {0: -0.6 + 1.0 - 6 * base[0], 4: second.sum() - 1.0 - 5 * base[1]}
     assert_allclose(credit.token[0], total[0], atol=1e-5)  # the softmax leaves a trace of the better steps
     assert_allclose(credit.token[9], total[4], atol=1e-5)
+    assert_allclose(credit.token[13], total[4] - (second[0] - 3 * base[1]), atol=1e-5)  # what the second step has left
     assert_array_equal(credit.token[[2, 4, 8, 12, 15]], 0.0)
     inner = np.delete(_pure(_batch(), variant="openrlhf").token, [2, 4, 8, 12, 15])
     assert_allclose([inner.mean(), inner.std()], [0, 1], atol=1e-6)
     assert_array_equal(_pure(_batch(limit=None), variant="openrlhf", whiten=False).token, credit.token)
+
+
+def test_a_kl_penalty_enters_the_verl_returns_as_it_is_and_verifiable_weighs_the_rest() -> None:
+    kl = np.linspace(-0.3, 0.2, 16)
+    plain: dict[str, Any] = {"variant": "verl", "whiten": False}
+    bare = _pure(_batch(), verifiable=0.5, **plain).token
+    for batch, weight in ((_batch(token_reward=kl), 0.5), (_batch(token_reward=kl, outcome=None), 0.0)):
+        base = bare if weight else _pure(_batch(), verifiable=0.0, **plain).token
+        to_go = [np.cumsum(k[::-1])[::-1] for k in (kl[:9], kl[9:])]
+        expected = np.concatenate([to_go[0] - to_go[1].sum() / 10, to_go[1] - to_go[0].sum() / 10])
+        assert_allclose(_pure(batch, verifiable=weight, **plain).token - base, expected, atol=1e-12)
+
+
+def test_every_prompt_has_its_own_baseline_and_its_own_weight_of_rollouts() -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 4, (7, 3))
+    batch = Batch.from_turns(
+        lengths.tolist(), process=rng.uniform(-1, 1, 21), outcome=rng.normal(size=7), group=[0, 1, 0, 1, 1, 0, 1], limit=20
+    )
+    for options in ({}, {"variant": "verl"}, {"variant": "openrlhf"}, {"form": "min"}):
+        whole = _pure(batch, whiten=False, **options).token
+        for rows in ([0, 2, 5], [1, 3, 4, 6]):
+            tokens = np.isin(batch.within("token", "trajectory"), rows)
+            assert_allclose(_pure(batch.take(rows), whiten=False, **options).token, whole[tokens], atol=1e-12)
+    g = [
+        np.repeat(np.cumsum(rs[::-1])[::-1], n)
+        for rs, n in zip(_softmin(batch.need("process").reshape(7, 3)), lengths, strict=True)
+    ]
+    others = sum(g[i].sum() for i in (1, 3, 6))
+    assert_allclose(
+        _pure(batch, verifiable=0.0, whiten=False).token[batch.within("token", "trajectory") == 4], g[4] - others / 60
+    )
+
+
+def _softmin(r: Any) -> Any:
+    w = np.exp(-r / 0.1)
+    return w / w.sum(axis=1, keepdims=True) * r
 
 
 def test_a_null_step_carries_nothing_and_weighs_nothing() -> None:

@@ -21,6 +21,8 @@ from ..words import check_word
 Form = Literal["softmax", "exact", "min", "sum"]
 Variant = Literal["paper", "verl", "openrlhf"]
 
+_PENALTY, _VERIFIABLE = ("token_reward",), ("outcome", "turn_reward")
+
 
 def collect(batch: Batch, judge: Judge, *, rng: np.random.Generator) -> Evidence:
     """Ask a process reward model for one score per step."""
@@ -90,8 +92,8 @@ def pure(
     temperature: 0.1.
     variant: "paper" adds the verifiable reward R as a leave-one-out term of its own; "verl" puts it among
     the token rewards; "openrlhf" takes the mean of the others' rewards *per token of theirs* (no limit) off
-    every token before summing, gives the tokens that end a step 0 and whitens the rest with the
-    population variance, clamped at 1e-8.
+    a step once per token but the last, before summing, gives the tokens that end a step 0 and
+    whitens the rest with the population variance, clamped at 1e-8.
     verifiable: weight of R, the total reward; 0 is PURE-PRM, and then needs no rewards.
     whiten: (A - mean)/sqrt(var + 1e-8) over all policy tokens, unbiased variance.
 
@@ -99,7 +101,10 @@ def pure(
     response, so the baseline shrinks as the limit grows.
 
     Source: Cheng et al., NeurIPS 2025 (2504.15275); CJReinforce/PURE, branches ``verl`` and ``main`` (OpenRLHF).
-    The KL term those codes keep in the reward belongs in ``token_reward`` (variant "verl").
+    The KL term of the verl code goes into ``token_reward``; variant "verl" adds that to the token rewards as it
+    is, and ``verifiable`` weighs the other rewards only. Not copied from the OpenRLHF code: its variance
+    also holds the squared mean once per step end, and it takes an inner token whose return is exactly
+    0 for a step end.
     """
     check_word(form, Form, "form")
     check_word(variant, Variant, "variant")
@@ -150,8 +155,9 @@ def _verl(batch: Batch, placed: Float, form: Form, variant: Variant, verifiable:
     """G_t - b_i, with the verifiable reward among the token rewards or as a term of its own."""
     trajectory, over, offsets = _maps(batch)
     limit = batch.need("limit", "for pure, whose baseline is divided by it")
-    if variant == "verl" and verifiable:
-        placed = placed + verifiable * batch.rewards("token")
+    if variant == "verl":
+        penalty, rest = (batch.only({"steps", *names}).rewards("token") for names in (_PENALTY, _VERIFIABLE))
+        placed = placed + penalty + verifiable * rest
     if form == "min":
         padded = batch.action_count("trajectory") < limit
         g = scans.suffix_min(placed, batch.action, offsets, np.where(padded, 0.0, np.inf))
@@ -168,14 +174,14 @@ def _verl(batch: Batch, placed: Float, form: Form, variant: Variant, verifiable:
 
 
 def _openrlhf(batch: Batch, placed: Float, verifiable: float, whiten: bool) -> Float:
-    """Others' mean reward per token off every token; verifiable term at the end; step ends get 0."""
+    """Others' mean reward per token off every inner token; verifiable term at the end; step ends get 0."""
     trajectory, over, offsets = _maps(batch)
     total, length = scans.segment_sum(placed, offsets), batch.action_count("trajectory").astype(np.float64)
     others = [np.bincount(over, weights=x)[over] - x for x in (total, length)]
     step = batch.within("token", "step")
     ends = batch.last_action("step")
     rewards = placed.copy()
-    rewards[ends] -= (others[0] / others[1])[trajectory[ends]] * batch.action_count("step")
+    rewards[ends] -= (others[0] / others[1])[trajectory[ends]] * (batch.action_count("step") - 1)  # without the separator
     if verifiable:
         final = batch.last_action("trajectory")
         rewards[final] += verifiable * standardise(batch.reward, over, baseline="leave_one_out")
