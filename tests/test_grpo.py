@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from apportion import Batch, assign
 from apportion.bench.gradient import token_weights
 from apportion.credit import Credit
-from apportion.errors import BatchError, MissingColumn
+from apportion.errors import BatchError, MissingColumn, OptionError
 
 
 def _credit(batch: Batch, id_: str = "grpo", **options: Any) -> Credit:
@@ -92,6 +92,28 @@ def test_rows_count_once_per_row_only_when_asked() -> None:
     assert_array_equal(_credit(by_turn, spread="none").unit, _credit(whole, spread="none").unit)
     assert_allclose(_credit(by_turn, spread="none", count="row").unit, [0.25, -0.75])
     assert_allclose(_credit(whole, spread="none", count="row").unit, [0.5, -0.5])
+
+
+def test_rows_of_a_lone_rollout_are_no_group_and_steps_know_no_rows() -> None:
+    lone = Batch.from_turns([[1, 1]], rows="turn", outcome=[2.0], group=[0])
+    with pytest.raises(BatchError, match="single member"):
+        _credit(lone, count="row")
+    assert_array_equal(_credit(lone, count="row", single="raw").unit, [0.0])  # verl: the mean of its rows is itself
+    scored = Batch.from_turns([[1], [1]], process=[1.0, 0.0], group=[0, 0])
+    with pytest.raises(OptionError, match="count='row'"):
+        _credit(scored, supervision="process", count="row")
+
+
+def test_process_scores_are_standardised_prompt_by_prompt() -> None:
+    scores = [0.9, 0.2, 0.4, -0.3, 0.1, 0.8]
+    batch = Batch.from_turns([[1, 1], [1, 1], [1, 1]], process=scores, group=[0, 1, 0])
+    x = np.array(scores)[[0, 1, 4, 5]]
+    z = (x - x.mean()) / (x.std(ddof=1) + 1e-6)
+    credit = _credit(Batch.from_turns([[1, 1], [1, 1], [1, 1]], process=scores, group=[0, 1, 0]), supervision="process")
+    assert_allclose(credit.unit[[0, 1, 4, 5]], [z[0] + z[1], z[1], z[2] + z[3], z[3]])
+    half = np.sqrt(0.5)
+    assert_allclose(_credit(batch, supervision="process").unit[2:4], [0.0, -half], atol=1e-5)
+    assert credit.level == "step"
 
 
 def test_observation_tokens_get_nothing_and_the_limit_is_asked_for() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..batch import Batch
 from ..credit import Credit, Loss
+from ..errors import OptionError
 from ..ops.groups import standardise
 from ..ops.scans import discounted_suffix
 from ..registry import method
@@ -54,7 +55,8 @@ def grpo(
     verl's, "limit" Dr. GRPO's constant (needs ``limit``, the generation limit).
     supervision: "process" reads ``process`` (null scores are left out and add nothing) instead of
     rewards.
-    count: "row" lets a trajectory enter the statistics once per row, as trainers do whose rows are turns.
+    count: "row" lets a trajectory enter the statistics once per row, as trainers do whose rows are turns
+    (outcome supervision only: a step is counted once either way).
 
     Biased: the spread weighs prompts by 1/std (an objective choice) and correlates with the
     rewards it divides; with spread="none" only the factor (n - 1)/n is left.
@@ -65,6 +67,8 @@ def grpo(
     check_word(denominator, Denominator, "denominator")
     check_word(supervision, Supervision, "supervision")
     check_word(count, Count, "count")
+    if count == "row" and supervision == "process":
+        raise OptionError("count='row' counts rewards; supervision='process' counts every step once: leave count out")
     if denominator == "limit":
         batch.need("limit", "for grpo with denominator='limit'")
     loss = Loss(denominator=denominator)
@@ -74,7 +78,8 @@ def grpo(
         x = standardise(score, over, spread=spread, eps=eps, single=single, counted=known, what="prompt (in steps)")
         offsets = np.searchsorted(batch.within("step", "trajectory"), np.arange(batch.n_trajectories + 1))
         return Credit.of(batch, "step", discounted_suffix(np.where(known, x, 0.0), offsets), loss=loss)
-    owner = batch.within(count, "trajectory")
-    x = standardise(batch.reward[owner], batch.within(count, "group"), spread=spread, eps=eps, single=single)
-    first = np.arange(batch.n_trajectories) if count == "trajectory" else batch.trajectory_rows[:-1]
-    return Credit.of(batch, "trajectory", x[first], loss=loss)
+    x = standardise(batch.reward, batch.within("trajectory", "group"), spread=spread, eps=eps, single=single)
+    if count == "row":  # after the line above: a lone rollout is refused even where its rows are several
+        owner, over = batch.within("row", "trajectory"), batch.within("row", "group")
+        x = standardise(batch.reward[owner], over, spread=spread, eps=eps, single=single)[batch.trajectory_rows[:-1]]
+    return Credit.of(batch, "trajectory", x, loss=loss)
