@@ -103,6 +103,36 @@ def test_equal_rewards_earn_nothing() -> None:
     np.testing.assert_array_equal(credit(crossing().with_columns(outcome=np.full(4, 0.7))).unit, 0.0)
 
 
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+def test_without_any_key_it_is_rloo(lam: float) -> None:
+    rng = np.random.default_rng(2)
+    batch = Batch.from_turns(
+        [[1, 2], [1], [2, 1], [1], [3]], outcome=rng.normal(size=5), group=[0, 1, 0, 1, 1], state=[None] * 12
+    )
+    rloo = ap.assign(batch, "rloo")
+    assert isinstance(rloo, Credit)
+    found = credit(batch, lam=lam)
+    np.testing.assert_allclose(found.token, rloo.token, atol=1e-12)
+    assert found.diagnostics["known"] == 5 / 7  # the first turns
+
+
+def test_a_lone_rollout_is_compared_with_the_other_prompts() -> None:
+    batch = Batch.from_turns([[1]] * 4, outcome=[5, 1, 2, 4], group=[0, 1, 1, 1], state=[None] * 8)
+    found = credit(batch).unit  # fold 0: the lone one and the first of the others
+    np.testing.assert_allclose(found, [5 - (2 + 4) / 2, 1 - 3, 2 - 2.5, 4 - 1.5])
+    np.testing.assert_array_equal(credit(batch.with_columns(outcome=np.full(4, 0.1))).unit, 0.0)
+
+
+def test_bootstrap_values_count_where_trajectories_were_cut_off() -> None:
+    batch = Batch.from_turns([[1]] * 3, outcome=[1, 0, 0], group=[0] * 3, state=[None] * 6, bootstrap=[0.5, 2.0, 1.0])
+    cut = batch.with_columns(truncated=np.array([False, True, False]))
+    np.testing.assert_allclose(credit(cut).unit, [1 - 1, 2 - 0.5, 0 - 1.5])
+    np.testing.assert_allclose(credit(batch).unit, [1.5 - 1.5, 2 - 1.25, 1 - 1.75])  # not said: all of them
+    np.testing.assert_array_equal(
+        credit(cut.with_columns(bootstrap=None)).unit, credit(cut.with_columns(bootstrap=np.zeros(3))).unit
+    )
+
+
 def test_what_cannot_work_is_said() -> None:
     with pytest.raises(MissingColumn, match="state"):
         ap.assign(crossing().with_columns(state=None), "pooled_td")

@@ -22,7 +22,7 @@ _SWEEPS = 10_000
     may_read={"truncated", "bootstrap"},
     cost="0",
     status="ours",
-    unbiased="only where keys say all that matters and never recur within a trajectory; else V averages over what a key hides",
+    unbiased="no, except where keys say all that matters and never recur within a trajectory; else V averages over what a key hides",
     smallest=(
         "Batch.from_turns([[1, 1], [1, 1]], outcome=[1.0, 0.0], group=[0, 0], "
         "state=['start', 'left', 'end', 'start', 'right', 'end'])"
@@ -41,10 +41,14 @@ def pooled_td(batch: Batch, *, lam: float = 0.0, folds: int = 8) -> Credit:
 
     Cross-fitting: the j-th rollout of every prompt belongs to fold j mod ``folds``, and its V is
     estimated without that fold, so no reward enters its own baseline. A state that no other fold
-    met has no V; the turns between two known states then share the difference between them. With
-    no repeated state but the common first one, and ``folds`` at least the group size, this *is* RLOO.
+    met has no V; the turns between two known states then share the difference between them. A first
+    state that no other fold met, or without a key, is worth the mean return of the prompt's rollouts
+    in other folds (of all rollouts there, if the prompt has none). With no repeated state but the
+    common first one, and ``folds`` at least the group size, this *is* RLOO. After the last turn V = 0,
+    or ``bootstrap`` where the trajectory is ``truncated`` (everywhere, if the batch does not say which are).
 
     lam: 0 trusts V wholly (lowest variance); 1 uses V(s_t) as a baseline only, R - V(s_t).
+    folds: more are closer to leaving one out (less noise in V), and cost a pass over the batch each.
     reads ``state``: keys made from what the policy saw, null where unknown. Where keys leave out
     something that matters, V is the average over what they hide and credit is biased.
     diagnostics: ``known`` (share of turns that start in a state with a V), ``sweeps``.
@@ -54,6 +58,8 @@ def pooled_td(batch: Batch, *, lam: float = 0.0, folds: int = 8) -> Credit:
     """
     if folds < 2:
         raise OptionError(f"folds = {folds}: cross-fitting needs at least 2")
+    if not 0 <= lam <= 1:
+        raise OptionError(f"lam = {lam}: expected a number from 0 to 1")
     batch.need("state", "for pooled_td")
     fold = _fold(batch, folds)
     key = _by_time(batch)
@@ -73,9 +79,8 @@ def pooled_td(batch: Batch, *, lam: float = 0.0, folds: int = 8) -> Credit:
         sweeps = max(sweeps, used)
         own = (walked == f) & (key >= 0)
         value[own] = v[key[own]]
-        # a first state that nobody else met: the mean reward of the other folds is still a baseline
-        first = batch.prefix_offsets[:-1][fold == f]
-        value[first[np.isnan(value[first])]] = batch.reward[fold != f].mean()
+    first = batch.prefix_offsets[:-1]
+    value[first] = np.where(np.isnan(value[first]), _mean_return(batch, fold), value[first])
     value[terminal] = _end_value(batch)
 
     start, end, reward = _stretches(batch, ~np.isnan(value))
@@ -127,8 +132,20 @@ def _stretches(batch: Batch, marked: Bool) -> tuple[Int, Int, Float]:
     return start, end, reward
 
 
+def _mean_return(batch: Batch, fold: Int) -> Float:
+    """Mean return of the prompt's rollouts in the other folds, or of all rollouts there, shape (N,)."""
+    worth = batch.reward + _end_value(batch)
+    mean = np.full(worth.size, np.nan)
+    for over in (batch.within("trajectory", "group"), np.zeros_like(fold)):
+        base = worth[np.unique(over, return_index=True)[1]][over]  # differences: equal returns average to themselves
+        cell = over * (int(fold.max()) + 1) + fold
+        total, size = (np.bincount(over, x)[over] - np.bincount(cell, x)[cell] for x in (worth - base, np.ones(worth.size)))
+        mean = np.where(np.isnan(mean) & (size > 0), base + total / np.maximum(size, 1), mean)
+    return mean
+
+
 def _end_value(batch: Batch) -> Float:
     """Value after the last turn: 0, or the bootstrap value of a truncated trajectory."""
-    if batch.truncated is None or batch.bootstrap is None:
+    if batch.bootstrap is None:
         return np.zeros(batch.n_trajectories)
-    return np.where(batch.truncated, batch.bootstrap, 0.0)
+    return batch.bootstrap if batch.truncated is None else np.where(batch.truncated, batch.bootstrap, 0.0)
