@@ -84,6 +84,16 @@ def test_a_cut_off_trajectory_ends_in_its_bootstrap_value() -> None:
     batch = Batch.from_turns([[1], [1]], outcome=[0.0, 0.0], value=[0.3, 0.3], truncated=[True, False], bootstrap=[0.8, 0.8])
     assert_allclose(_gae(batch, gamma=0.5).unit, [0.4 - 0.3, -0.3])
     assert_allclose(_gae(batch.with_columns(bootstrap=None)).unit, [-0.3, -0.3])
+    assert_allclose(_gae(batch.with_columns(truncated=None), gamma=0.5).unit, [0.1, 0.1])  # not said: all of them
+    turns = _gae(batch, gamma=0.5, unit="turn")
+    assert_allclose(turns.unit, [0.1, -0.3])
+    assert_allclose(turns.targets["value"], [0.4, 0.0])
+
+
+@pytest.mark.parametrize("option", [{"gamma": 1.01}, {"gamma": -0.1}, {"lam": 1.5}, {"lam": float("nan")}])
+def test_discounts_lie_between_zero_and_one(option: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match="expected a number from 0 to 1"):
+        _gae(Batch.from_turns([[1]], outcome=[1.0], value=[0.5]), **option)
 
 
 def test_a_value_missing_on_a_policy_token_is_named() -> None:

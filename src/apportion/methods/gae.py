@@ -66,10 +66,10 @@ def gae(
     (fit=True). t + 1 is the next *policy* token: observation tokens are skipped, not decayed
     through, their value is never read and they get 0 (verl). The outcome and each turn's reward sit
     on the last policy token they belong to. After the last one V = 0, or ``bootstrap`` where the
-    trajectory is ``truncated``; without a bootstrap value a cut-off trajectory ends with 0, as
-    trainers have it.
+    trajectory is ``truncated`` (everywhere, if the batch does not say which are); without a bootstrap
+    value a cut-off trajectory ends with 0, as trainers have it.
 
-    gamma, lam: 1 and 1 (verl); the classical lam is 0.95.
+    gamma, lam: 1 and 1 (verl), both from 0 to 1; the classical lam is 0.95.
     whiten: (A - mean)/sqrt(var + 1e-8) over all units of the batch, unbiased variance (verl), after
     the returns were formed. PPO trainers do it; off by default, because it shifts every advantage by
     the batch's mean and so is no longer an advantage.
@@ -84,6 +84,9 @@ def gae(
     through observation tokens with V = r = 0, which gives other numbers; not offered here.
     """
     check_word(unit, Level, "unit")
+    for name, factor in (("gamma", gamma), ("lam", lam)):
+        if not 0 <= factor <= 1:
+            raise OptionError(f"{name} = {factor}: expected a number from 0 to 1")
     if not np.isfinite(value).all() and (unknown := batch.action & ~np.isfinite(value)).any():
         i = int(np.argmax(unknown))
         raise OptionError(f"evidence 'value'[{i}] = {value[i]}: expected a number at every policy token")
