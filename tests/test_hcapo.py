@@ -92,6 +92,37 @@ def test_a_turn_that_was_not_asked_keeps_the_first_term_and_enters_no_statistic(
     assert_array_equal(silent.parts["micro"], 0.0)
 
 
+def test_smoothing_takes_a_turn_that_was_not_asked_for_an_average_one() -> None:
+    batch = Batch.from_turns([[1, 1, 1]], outcome=[2.0], group=[0])
+    logp = np.array([-0.5, np.nan, -1.5])
+    options: dict[str, Any] = {"single": "zero", "spread": "none", "gamma": 0.5, "do_no_harm": False, "temperature": 1.0}
+    h = np.exp([-0.5, -1.5])
+    rho = np.clip(h / h.mean(), 0.8, 1.2)
+    q = [0.25 * (rho[0] * 0.5) + 0.75 * 1.0, 2 * rho[1]]  # Q of the middle turn: 1 x 0.5 x 2
+    got = _hcapo(batch, hindsight_logp=logp, smooth=0.25, **options).unit
+    assert_allclose(got, [q[0] - np.mean(q), 0.0, q[1] - np.mean(q)])
+
+
+def test_prompts_share_no_statistics() -> None:
+    rng = np.random.default_rng(1)
+    batch = Batch.from_turns([[1] * 3] * 5, outcome=rng.normal(size=5), group=[0, 1, 0, 1, 1])
+    logp = -rng.exponential(size=15)
+    whole = {s: _hcapo(batch, hindsight_logp=logp, micro_scope=s).unit.reshape(5, 3) for s in ("group", "timestep")}
+    for rows in ([0, 2], [1, 3, 4]):
+        for scope, credit in whole.items():
+            part = _hcapo(batch.take(rows), hindsight_logp=logp.reshape(5, 3)[rows].ravel(), micro_scope=scope)
+            assert_allclose(part.unit.reshape(-1, 3), credit[rows], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [({"temperature": 0.0}, "temperature = 0"), ({"low": 1.3}, "low = 1.3, high = 1.2"), ({"smooth": 1.5}, "smooth = 1.5")],
+)
+def test_options_out_of_range_are_refused(option: dict[str, float], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        _hcapo(_batch(), hindsight_logp=_LOGP, **option)
+
+
 def test_very_unlikely_actions_do_not_underflow() -> None:
     far = _hcapo(_batch(), hindsight_logp=_LOGP - 1e5)
     assert_allclose(far.unit, _hcapo(_batch(), hindsight_logp=_LOGP).unit, atol=1e-6)

@@ -108,12 +108,14 @@ def hcapo(
         M_t = (Q_t - mean Q) / (std Q + eps)               over all turns of the prompt's rollouts
         A_t = (R_i - mean_G R) / (std_G R + eps) + omega M_t
 
-    hindsight_logp: log-probability of every token with the outcome in the context, shape (T,). A turn with
-    a null (NaN) among its policy tokens was not asked: it enters no statistic and keeps the first
-    term only. One value per turn; parts: ``macro``, ``micro`` (they add up to the credit).
+    R (N,) is the total reward, taken as earned at the end (the paper knows no other). hindsight_logp:
+    log-probability of every token with the outcome in the context, shape (T,). A turn with a null (NaN)
+    among its policy tokens was not asked: it enters no statistic, keeps the first term only, and is
+    a neighbour of rho 1 when smoothing. One value per turn; parts: ``macro``, ``micro`` (omega M;
+    they add up to the credit).
 
-    omega, gamma, temperature, low, high: the paper's. smooth: None, or the paper's alpha = 0.5 ("w Smooth"),
-    with the unsmoothed neighbour; the last turn stays.
+    omega, gamma, temperature, low, high: the paper's 1, 0.95, 5, 0.8, 1.2. smooth: None, or the paper's
+    alpha = 0.5 ("w Smooth"), with the unsmoothed neighbour; the last turn stays.
     micro_scope: "group" (algorithm box and theory, the default) or "timestep" (text beside one equation).
     do_no_harm: in solved trajectories (``success``, else reward > 0) negative M become 0.
     spread, eps: not stated in the paper; ddof 1 and 1e-6 as in verl-agent. A single value to standardise
@@ -129,6 +131,12 @@ def hcapo(
     """
     check_word(micro_scope, Scope, "micro_scope")
     check_word(denominator, Denominator, "denominator")
+    if temperature <= 0:
+        raise OptionError(f"temperature = {temperature}: expected above 0")
+    if not low <= high:
+        raise OptionError(f"low = {low}, high = {high}: the ratio is clipped to [low, high], so low may not be above high")
+    if smooth is not None and not 0 <= smooth <= 1:
+        raise OptionError(f"smooth = {smooth}: expected None or a weight from 0 to 1 of the turn's own value")
     mean, asked = _mean_logp(batch, hindsight_logp)
     owner = batch.within("turn", "trajectory")
     best = np.maximum.reduceat(mean, batch.trajectory_turns[:-1])
