@@ -225,6 +225,14 @@ def test_gae_needs_no_exact_critic_unless_it_bootstraps() -> None:
     assert np.linalg.norm(biased - truth) > 0.01 * np.linalg.norm(truth)
 
 
+def test_continuations_are_unbiased_only_where_all_states_were_asked() -> None:
+    tiny, size = TASKS["merging"]
+    truth = tiny.gradient()
+    capped = expected_update("vineppo", tiny, size, cap=1)
+    assert np.linalg.norm(capped - truth) > 0.01 * np.linalg.norm(truth)
+    np.testing.assert_allclose(capped[0], truth[0], rtol=0, atol=1e-12)  # the first step knows both its states
+
+
 def test_grpo_without_spread_is_the_gradient_but_for_one_factor() -> None:
     tiny, size = TASKS["merging"]
     update = expected_update("grpo", tiny, size, spread="none")

@@ -114,9 +114,14 @@ def vineppo(
     micro-batch and the batch's own mean makes it biased.
     denominator: "trajectory" by default (unbiased); official code: "token".
 
-    Unbiased (whiten=False): V(s_{j-1}) comes from fresh continuations, so it knows nothing of the
-    action it is a baseline for, and r_j + V(s_j) estimates Q without bias however small K is; a
-    filled-in value is the reward itself. With random transitions, A_j holds the luck of step j too.
+    Unbiased where every state was asked (and whiten=False): V(s_{j-1}) comes from fresh continuations,
+    so it knows nothing of the action it is a baseline for, and r_j + V(s_j) estimates Q without bias
+    however small K is. Filled-in values (NaN, ``cap``) are biased: they are what this very trajectory
+    went on to earn, so the steps inside an unknown stretch get 0 instead of their advantage.
+    With random transitions, A_j holds the luck of step j too.
+
+    A trajectory that was cut off ends with V = 0 like others (official code: an unfinished response
+    earns a penalty, 0 by default, which belongs in its reward).
 
     Source: ICML 2025 (2410.01679); official code ``math_episode_generator_with_mc_advantages.py``.
     """
