@@ -51,8 +51,9 @@ def gigpo(
     or without a key (None), has AS 0. One value per turn; rows may be turns or trajectories.
     parts: ``episode`` (AE) and ``step`` (omega AS). No extra rollouts, no critic.
 
-    spread: F. "none" (official default "mean_norm", F = 1) or "sample" (official "mean_std_norm",
-    std with ddof 1, plus eps).
+    spread: F. "none" (official default "mean_norm", F = 1), "sample" (official "mean_std_norm", std
+    with ddof 1, plus eps) or "population" (ours, ddof 0).
+    omega, gamma, eps: official 1, 0.95, 1e-6.
     statistics: what AE's mean and std count once. "trajectory" (the paper, our default: the length
     of a rollout then does not decide how much it weighs in everyone's baseline, and omega = 0 is
     GRPO) or "row" (official code, ``cross_steps=True``: every turn counts, long rollouts weigh more).

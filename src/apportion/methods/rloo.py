@@ -21,10 +21,16 @@ def rloo(batch: Batch, *, single: Single = "error") -> Credit:
 
         A_i = R_i - 1/(n-1) sum_{j != i} R_j = n/(n-1) (R_i - mean R)
 
-    One value per trajectory, the same on all its policy tokens; R is the total reward. Unbiased: a
-    rollout never enters its own baseline. single: what a prompt with one rollout gets.
+    R (N,) is the total reward; a KL penalty in the reward, as in the paper, belongs in ``token_reward``.
+    One value per trajectory, the same on all its policy tokens. No std, no whitening.
 
-    Source: Ahmadian et al., Back to Basics, ACL 2024 (2402.14740); verl ``rloo``.
+    single: what a prompt with one rollout gets: an error by default; "raw", its reward without a
+    baseline (verl); or "zero".
+
+    Unbiased: a rollout never enters its own baseline.
+
+    Source: Ahmadian et al., Back to Basics, ACL 2024 (2402.14740); estimator of Kool et al. 2019; verl
+    ``compute_rloo_outcome_advantage``.
     """
     over = batch.within("trajectory", "group")
     return Credit.of(batch, "trajectory", standardise(batch.reward, over, baseline="leave_one_out", single=single))
