@@ -40,11 +40,12 @@ def gradient_rows(
     seen = [_sample(cell, task, entrant, settings, streams, spent, batch, n) for batch, n in sizes]
     numbers: Numbers = []
     for i, ((batch, _), (g, known, price)) in enumerate(zip(sizes, seen, strict=True)):
-        known = known - by_prompt
         pilot = seen[(i + 1) % len(seen)] if len(seen) > 1 else None
-        quiet = g if pilot is None else g - np.einsum("k,nkpda->npda", _coefficients(pilot[0], pilot[1], by_prompt), known)
-        whole = g.sum(axis=1)
-        found = {"norm2": float((whole**2).sum(axis=(1, 2)).mean()), "price": price, "replicates": float(g.shape[0])}
+        noise = np.zeros_like(g)
+        if pilot is not None:
+            noise = np.einsum("k,nkpda->npda", _coefficients(pilot[0], pilot[1], by_prompt), known - by_prompt)
+        quiet, whole = g - noise, g.sum(axis=1)
+        found = {"norm2": _norm2(whole, noise.sum(axis=1)), "price": price, "replicates": float(g.shape[0])}
         found |= _moments(quiet.sum(axis=1), star) | _bias_split(quiet, by_prompt, star)
         found |= _gains(task, theta, whole[:GAINS], occupancy, settings.gradient.kl)
         numbers += [(metric, batch, float("nan"), value) for metric, value in found.items()]
@@ -107,6 +108,18 @@ def _moments(g: Float, star: Float) -> dict[str, float]:
         "truth2": float((star**2).sum()),
         "cross": _pairs(flat, flat),
     }
+
+
+def _norm2(g: Float, noise: Float) -> float:
+    """Mean |g|^2, less the cross term of the mean update with the known noise, which is 0 on average.
+
+    The mean update comes from the *other* batches, so that taking the term off moves no expectation.
+    """
+    n = g.shape[0]
+    flat, known = g.reshape(n, -1), noise.reshape(n, -1)
+    quiet = flat - known
+    others = (quiet.sum(axis=0) - quiet) / (n - 1)
+    return float((flat**2).sum(axis=1).mean() - 2.0 * (others * known).sum(axis=1).mean())
 
 
 def _pairs(x: Float, y: Float) -> float:

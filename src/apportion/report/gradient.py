@@ -73,7 +73,7 @@ def _quality(
 ) -> dict[str, Any]:
     inner, norm2, truth2 = pooled(cell, ("inner", "norm2", "truth2"), weights)
     with np.errstate(divide="ignore", invalid="ignore"):
-        rho = inner / np.sqrt(norm2 * truth2)
+        rho = np.clip(inner / np.sqrt(norm2 * truth2), -1.0, 1.0)
     found = estimate(rho[0], rho[1:])
     verdict = _verdict(found, seeds=int((~np.isnan(cell.get("inner", np.array([np.nan])))).sum()))
     price, own_price = seed_mean(base, "price"), seed_mean(cell, "price")
