@@ -132,25 +132,28 @@ class Batch(Structure):
 
         On the token axis a turn's reward sits on the last *policy* token of the turn, the outcome
         on the last policy token of the trajectory, and a token reward that was put on an
-        observation token on the last policy token of its step: no reward is lost.
+        observation token on the last policy token of its step: no reward is lost. Where all that
+        comes to the ``token_reward`` column as it stands, it is that (read-only) column.
         """
-        placed = np.zeros(self.count(axis))
+        given: list[tuple[Int, Float]] = []  # tokens and what is earned there
         if self.token_reward is not None:
             at = np.flatnonzero(self.token_reward != 0)
-            stray = at[~self.action[at]]
             reward = self.token_reward[at]
+            stray = at[~self.action[at]]
             if stray.size:
                 step = np.searchsorted(self.offsets("step"), stray, side="right") - 1
                 at[~self.action[at]] = self.last_action("step")[step]
-            np.add.at(placed, self._unit_of(axis, at), reward)
+            elif axis == "token" and self.turn_reward is None and self.outcome is None:
+                return self.token_reward
+            given.append((at, reward))
         if self.turn_reward is not None:
-            np.add.at(placed, self._unit_of(axis, self.last_action("turn")), self.turn_reward)
+            given.append((self.last_action("turn"), self.turn_reward))
         if self.outcome is not None:
-            np.add.at(placed, self._unit_of(axis, self.last_action("trajectory")), self.outcome)
+            given.append((self.last_action("trajectory"), self.outcome))
+        placed = np.zeros(self.count(axis))
+        for at, reward in given:
+            np.add.at(placed, at if axis == "token" else self.within("token", axis)[at], reward)
         return placed
-
-    def _unit_of(self, axis: Axis, tokens: Int) -> Int:
-        return tokens if axis == "token" else self.within("token", axis)[tokens]
 
     @property
     def solved(self) -> Bool:

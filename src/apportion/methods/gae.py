@@ -92,7 +92,9 @@ def gae(
         raise OptionError(f"evidence 'value'[{i}] = {value[i]}: expected a number at every policy token")
     r, active, offsets = _rewards(batch, unit)
     v = value[scans.first_active(batch.action, batch.turn_offsets)] if unit == "turn" else value
-    advantage, returns = scans.gae_and_returns(r, v, active, offsets, gamma, lam, _end(batch), out=r)
+    advantage, returns = scans.gae_and_returns(
+        r, v, active, offsets, gamma, lam, _end(batch), out=r if r.flags.writeable else None
+    )
     if unit == "turn":
         returns = np.where(batch.action, returns[batch.within("token", "turn")], 0.0)
     if whiten:

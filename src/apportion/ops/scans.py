@@ -98,14 +98,27 @@ def gae_and_returns(
 
 @jit
 def _gae(r, v, active, offsets, gamma, lam, bootstrap, out, returns):  # type: ignore[no-untyped-def]
-    for i in range(offsets.size - 1):
-        following = bootstrap[i]
-        carry = 0.0
-        for k in range(1, offsets[i + 1] - offsets[i] + 1):
-            t = np.uint64(offsets[i + 1] - k)  # unsigned: no test for an index from the end
-            here = v[t]
-            advantage = r[t] + gamma * following - here + gamma * lam * carry
-            if active[t]:
-                carry, following = advantage, here
-            out[t] = advantage if active[t] else 0.0
-            returns[t] = advantage + here if active[t] else 0.0
+    def step(t, following, carry):  # type: ignore[no-untyped-def]
+        on, here = active[t], v[t]
+        advantage = r[t] + gamma * following - here + gamma * lam * carry
+        out[t] = advantage if on else 0.0
+        returns[t] = advantage + here if on else 0.0
+        return (here, advantage) if on else (following, carry)
+
+    one, n = np.uint64(1), offsets.size - 1  # unsigned: no test for an index from the end
+    for i in range(0, n, 2):  # two segments at a time, because each step waits for the one before
+        j = min(i + 1, n - 1)
+        a, b, c = np.uint64(offsets[i]), np.uint64(offsets[i + 1]), np.uint64(offsets[j + 1])
+        start, s, t = b, b, c
+        following, carry, following_too, carry_too = bootstrap[i], 0.0, bootstrap[j], 0.0
+        while s > a and t > start:
+            s -= one
+            t -= one
+            following, carry = step(s, following, carry)  # type: ignore[no-untyped-call]
+            following_too, carry_too = step(t, following_too, carry_too)  # type: ignore[no-untyped-call]
+        while s > a:
+            s -= one
+            following, carry = step(s, following, carry)  # type: ignore[no-untyped-call]
+        while t > start:
+            t -= one
+            following_too, carry_too = step(t, following_too, carry_too)  # type: ignore[no-untyped-call]
