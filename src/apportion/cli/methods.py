@@ -41,7 +41,7 @@ def list_methods(as_json: AsJson = False) -> None:
 
 
 def _columns(words: Sequence[str]) -> str:
-    return "".join(word.ljust(width) for word, width in zip(words, (11, 12, 13, 21, 15, 8), strict=True)).rstrip()
+    return "".join(word.ljust(width) for word, width in zip(words, (11, 12, 13, 21, 15, 7), strict=True)).rstrip()
 
 
 def explain(
