@@ -139,7 +139,13 @@ def test_states_that_look_different_are_not_shared() -> None:
     collect(bare, sampler, k=1, rng=np.random.default_rng(0))
     keyed = bare.with_columns(state=["a", "b", None, "c", "b", None])
     collect(keyed, sampler, k=1, rng=np.random.default_rng(0))
-    assert [asked for _, asked in sampler.asked] == [[0, 1, 4], [0, 1, 4], [0, 1, 3, 4]]
+    # another first action; and, without ids, starts of different lengths
+    collect(
+        ap.Batch.from_turns([[1, 1]] * 2, ids=[1, 2, 3, 2], outcome=[0, 0], group=[0, 0]), sampler, rng=np.random.default_rng(0)
+    )
+    longer = ap.Batch.from_turns([[2], [3]], action=[False, True, False, False, True], outcome=[0, 0], group=[0, 0])
+    collect(longer, sampler, rng=np.random.default_rng(0))
+    assert [asked for _, asked in sampler.asked] == [[0, 1, 4], [0, 1, 4], [0, 1, 3, 4], [0, 1, 4], [0, 2]]
 
 
 def test_a_state_that_came_back_with_nothing_counts_zero() -> None:
@@ -147,6 +153,15 @@ def test_a_state_that_came_back_with_nothing_counts_zero() -> None:
     sampler = FakeSampler(answer=lambda p: [NAN, NAN] if p else [1, NAN])
     evidence = collect(batch, sampler, k=2, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(evidence.arrays["prefix_value"], [1, 0, NAN])
+    partly = collect(batch, FakeSampler(answer=lambda p: [1, NAN, 0]), k=3, rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(partly.arrays["prefix_value"], [0.5, 0.5, NAN])
+    assert partly.diagnostics["stderr"] == 0.5  # of the two that came back
+    assert partly.provenance == "exact_restore"
+
+
+def test_the_loss_sums_over_trajectories_unless_asked_otherwise() -> None:
+    assert _vineppo(_card(), prefix_value=V_A + V_B).loss.denominator == "trajectory"
+    assert _vineppo(_card(), prefix_value=V_A + V_B, denominator="token").loss.denominator == "token"
 
 
 def test_observation_tokens_get_nothing_and_do_not_weigh_in_whitening() -> None:

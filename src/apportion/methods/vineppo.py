@@ -193,11 +193,10 @@ def _identity(batch: Batch) -> Int:
     if batch.ids is not None:
         inside = length > 0
         look[inside] = prefix_tree(batch.ids, offsets, group).node[at[inside] - 1]
-    else:  # only the start is known to be common
+    else:  # only the start is known to be common, where it is as long
         start = np.zeros(look.size, dtype=np.bool_)
         start[batch.step_prefix_offsets[:-1]] = True
         look[~start] = int(group.max()) + 1 + trajectory[~start]
-        length[start] = 0
     identity: Int = np.unique(look * (int(length.max()) + 1) + length, return_inverse=True)[1]
     if batch.state is not None:
         turns = np.flatnonzero(_depth(batch, "turn")[1])
