@@ -149,6 +149,17 @@ def test_groups_share_nothing_and_their_order_does_not_matter() -> None:
     np.testing.assert_allclose(_gigpo(batch.take(order)).unit.reshape(6, 2), _gigpo(batch).unit.reshape(6, 2)[order], atol=1e-12)
 
 
+def test_states_of_different_prompts_are_different_and_the_outcome_is_a_reward() -> None:
+    rng = np.random.default_rng(1)
+    batch = ap.Batch.from_turns([[1, 1]] * 6, outcome=rng.normal(size=6), group=[0, 1, 0, 1, 0, 1], state=rng.integers(0, 3, 18))
+    for options in ({}, {"spread": "sample", "statistics": "row"}):
+        whole = _gigpo(batch, **options).parts["step"].reshape(6, 2)
+        assert whole.any()
+        for rows in ([0, 2, 4], [1, 3, 5]):
+            apart = _gigpo(batch.take(np.array(rows)), **options).parts["step"]
+            np.testing.assert_allclose(apart.reshape(3, 2), whole[rows], atol=1e-12)
+
+
 def test_equal_rewards_get_exactly_nothing_at_gamma_one() -> None:
     batch = ap.Batch.from_turns([[1, 1], [1], [1, 1, 1]], outcome=[0.1] * 3, group=[0] * 3, state=["a"] * 9)
     assert not _gigpo(batch, gamma=1.0, spread="sample", statistics="row").token.any()

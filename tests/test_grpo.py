@@ -91,6 +91,7 @@ def test_rows_count_once_per_row_only_when_asked() -> None:
     whole = Batch.from_turns(lengths, outcome=rewards, group=[0, 0])
     assert_array_equal(_credit(by_turn, spread="none").unit, _credit(whole, spread="none").unit)
     assert_allclose(_credit(by_turn, spread="none", count="row").unit, [0.25, -0.75])
+    assert_allclose(_credit(by_turn, count="row", eps=0.5).unit, [0.25, -0.75])  # std of [1, 1, 1, 0]: 0.5
     assert_allclose(_credit(whole, spread="none", count="row").unit, [0.5, -0.5])
 
 
@@ -114,6 +115,8 @@ def test_process_scores_are_standardised_prompt_by_prompt() -> None:
     half = np.sqrt(0.5)
     assert_allclose(_credit(batch, supervision="process").unit[2:4], [0.0, -half], atol=1e-5)
     assert credit.level == "step"
+    assert credit.loss.denominator == "sequence"
+    assert _credit(batch, supervision="process", denominator="token").loss.denominator == "token"
 
 
 def test_observation_tokens_get_nothing_and_the_limit_is_asked_for() -> None:

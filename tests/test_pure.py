@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from apportion import Batch, assign
 from apportion.credit import Credit
 from apportion.errors import BatchError, MissingColumn, OptionError
+from apportion.methods import pure
 
 from .fakes import FakeJudge
 
@@ -67,6 +69,8 @@ def test_strict_min_form_sees_zeros_of_inner_tokens_and_of_the_padding() -> None
     # the first response fills the limit: its last token has no padding after it
     base = [-0.6 / 4, 0.5 / 4]
     assert_allclose(credit.token, np.array([0, 0, 0, 0.5, -0.3, -0.3]) - np.repeat(base, [4, 2]))
+    padded = _pure(batch.with_columns(limit=5), form="min", verifiable=0.0, whiten=False)
+    assert_allclose(padded.token, np.array([0, 0, 0, 0, -0.3, -0.3]) - np.repeat([-0.6 / 5, 0.0], [4, 2]))
 
 
 def test_sum_form_is_the_ordinary_return() -> None:
@@ -157,6 +161,27 @@ def test_what_is_missing_is_named_with_its_cure() -> None:
         _pure(_batch(), variant="openrlhf", form="min")
 
 
+def test_openrlhf_weighs_the_verifiable_reward_and_clamps_its_variance() -> None:
+    none, half = (_pure(_batch(), variant="openrlhf", verifiable=v, whiten=False).token for v in (0.0, 0.5))
+    inner = np.delete(np.arange(16), [2, 4, 8, 12, 15])
+    assert_allclose((half - none)[inner], np.where(inner < 9, 0.5, -0.5))
+    faint = _batch(process=np.array(_SCORES) * 1e-6)
+    raw, white = (_pure(faint, variant="openrlhf", verifiable=0.0, whiten=w).token[inner] for w in (False, True))
+    assert_allclose(white, (raw - raw.mean()) / 1e-4)
+
+
+def test_a_learned_process_reward_sees_the_step_it_judges() -> None:
+    rng = np.random.default_rng(0)
+    good = rng.random(400) < 0.5
+    reward = (rng.random(400) < np.where(good, 0.9, 0.1)).astype(float)
+    ids = np.stack([np.full(400, 7), np.where(good, 1, 2)], axis=1).ravel()
+    batch = Batch.from_turns([[2]] * 400, action=[False, True] * 400, ids=ids, outcome=reward, group=[0] * 400, limit=2)
+    learned = pure.fit(batch, rng=rng)
+    score = learned.evidence(batch).arrays["process"]
+    assert_allclose([score[good].mean(), score[~good].mean()], [0.8, -0.8], atol=0.1)  # 2 P(success) - 1
+    assert learned.bill.trained == 800
+
+
 def test_a_judge_is_asked_per_step_and_its_nulls_survive() -> None:
     credit = _pure(_batch(process=None), judge=FakeJudge(mute=[1]), rng=3)
     scores = FakeJudge(mute=[1]).score(_batch(), "step", np.random.default_rng(3)).values
@@ -170,7 +195,8 @@ def test_observation_tokens_get_nothing_and_leave_the_credit_of_the_others_alone
     holed = Batch.from_turns(
         [[12], [9]], steps=[[4, 3, 5], [5, 4]], action=action, process=_SCORES, outcome=[1.0, 0.0], group=[0, 0], limit=10
     )
-    for variant in ("paper", "verl", "openrlhf"):
-        credit = _pure(holed, variant=variant)
+    for variant, whiten in itertools.product(("paper", "verl", "openrlhf"), (True, False)):
+        credit, plain = (_pure(b, variant=variant, whiten=whiten) for b in (holed, _batch()))
         assert_array_equal(credit.token[~action], 0.0)
-        assert_allclose(credit.token[action], _pure(_batch(), variant=variant).token, atol=1e-12)
+        assert_allclose(credit.token[action], plain.token, atol=1e-12)
+        assert_allclose(credit.unit, plain.unit, atol=1e-12)

@@ -71,8 +71,16 @@ def test_a_response_without_end_token_parts_where_it_stops() -> None:
 
 def test_a_split_at_an_observation_is_luck_and_gets_no_credit() -> None:
     action = np.array([True, False, True] * 2)
-    token = _tempo(_batch(["aXc", "aYc"], [1, 0], action=action), spread="none").token
-    np.testing.assert_allclose(token, [0.5, 0, 0.5, -0.5, 0, -0.5])
+    credit = _tempo(_batch(["aXc", "aYc"], [1, 0], action=action), spread="none")
+    np.testing.assert_allclose(credit.token, [0.5, 0, 0.5, -0.5, 0, -0.5])
+    np.testing.assert_array_equal(credit.parts["tree"], 0.0)
+    np.testing.assert_array_equal(credit.parts["group"], credit.token)
+
+
+def test_a_stop_after_an_observation_is_the_environments() -> None:
+    action = [True, False, True, False, True]
+    credit = _tempo(_batch(["aX", "aXc"], [1, 0], action=action), spread="none")
+    np.testing.assert_array_equal(credit.parts["tree"], [0, 0, 0, 0, -0.5])
 
 
 def test_groups_share_nothing() -> None:
