@@ -50,20 +50,27 @@ def ratios(rows: Sequence[peers.Ratio]) -> Table:
     table = Table(
         title=f"GAE, 128 x 8,192 tokens, 30 % observations, whitened; gamma {peers.GAMMA:g}, lambda {peers.LAM:g}",
         caption="Median (least-greatest) of rounds in turns. packed: a batch in hand; tensors: (B, T) torch in and out. "
-        "torchrl: its compaction of observation tokens is counted. Ours runs on one thread.",
+        "torchrl: its compaction of observation tokens is counted. threads: torch's; ours uses one.",
     )
-    for name in ("against", "ours", "torch threads", "theirs, ms", "ours, ms", "times faster", "promised", ""):
-        table.add_column(name, justify="left" if name in ("against", "ours", "") else "right")
+    for name in ("against", "ours", "threads", "theirs, ms", "ours, ms", "times faster", "promised"):
+        table.add_column(name, justify="left" if name in ("against", "ours") else "right")
     for r in rows:
-        promise = "" if r.promised is None else f"{r.promised:g}"
-        ms = spread(r.peer_ms), spread(r.ours_ms)
-        table.add_row(r.peer, r.ours, str(r.threads), *ms, spread(r.ratio), promise, mark(r.kept))
+        promise = "" if r.promised is None else f"{r.promised:g} {mark(r.kept)}"
+        table.add_row(
+            r.peer,
+            r.ours,
+            str(r.threads),
+            f"{r.peer_ms.median:.1f}",
+            f"{r.ours_ms.median:.1f}",
+            spread(r.ratio, r.ratio.median < 10),
+            promise,
+        )
     return table
 
 
 def scaling(rows: Sequence[methods.Scaling]) -> Table:
     table = Table(title=f"Every method on {rows[0].tokens:,} tokens, evidence in hand")
-    for name in ("method", "ms", "long, ms", "log-log slope", "memory, batches", ""):
+    for name in ("method", "ms", "long, ms", "slope", "memory", ""):
         table.add_column(name, justify="left" if name in ("method", "") else "right")
     for r in rows:
         ms = [spread(Spread(s.median * 1e3, s.low * 1e3, s.high * 1e3)) for s in (r.seconds, r.long)]
