@@ -99,6 +99,13 @@ def test_a_trajectory_that_ends_where_another_goes_on_is_one_more_child() -> Non
     np.testing.assert_allclose(_carl(batch).unit, [0, 0, -0.5])
 
 
+def test_trajectories_that_end_in_the_same_node_are_averaged() -> None:
+    batch = Batch.from_turns([[1], [1], [1]], node=[0, 0, 1], parent=[-1] * 3, outcome=[1, 0, 1], group=[0] * 3)
+    credit = _carl(batch)
+    np.testing.assert_allclose(credit.unit, [0.5 - 0.75, 0.5 - 0.75, 1 - 0.75])
+    assert credit.kept.tolist() == [True, False, True]
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -143,17 +150,35 @@ def test_worked_example_of_the_fork_choice() -> None:
             tree, bill = super().branch(batch, prefixes, rng)
             logp = np.array(tree.logp)
             logp[batch.n_tokens :] = -0.5
-            logp[batch.n_tokens : batch.n_tokens + int(batch.turn_offsets[1])] = batch.need("logp")[:3]
+            if prefixes[0] > 0:  # the first turn again
+                logp[batch.n_tokens : batch.n_tokens + int(batch.turn_offsets[1])] = batch.need("logp")[:3]
             return tree.with_columns(logp=logp), bill
 
     sampler = Fixed(turns=1)
     batch = Batch.from_turns([[3, 2, 4]], **CHAIN)
-    evidence = collect(batch, sampler, forks=2, rng=np.random.default_rng(0))
-    # h / n = [0.4, 1.5, 0.1], then s1 has H = 1.0 and n = 2: 0.5 is still the largest
-    assert sampler.asked == [("prefix", [1]), ("prefix", [1])]
+    evidence = collect(batch, sampler, forks=3, rng=np.random.default_rng(0))
+    # h / n = [0.4, 1.5, 0.1], then s1 has H = 1.0 and n = 2: 0.5 is still the largest; then 0.83 / 3 is not
+    assert sampler.asked == [("prefix", [1]), ("prefix", [1]), ("prefix", [0])]
     assert evidence.batch is not None
-    assert evidence.batch.n_trajectories == 3
-    assert evidence.bill.generated == 4
+    assert evidence.batch.n_trajectories == 4
+    assert evidence.bill.generated == 6
+
+
+def test_of_equal_priorities_the_earliest_is_forked_and_sixteen_times_by_default() -> None:
+    sampler = FakeSampler()
+    batch = Batch.from_turns([[1, 1, 1]], logp=[-0.3, -0.9, -0.9], outcome=[0], group=[0])
+    evidence = collect(batch, sampler, rng=np.random.default_rng(0))
+    assert sampler.asked[0] == ("prefix", [1])
+    assert len(sampler.asked) == 16
+    assert evidence.batch is not None
+    assert evidence.batch.n_trajectories == 17
+
+
+def test_observation_tokens_surprise_nobody() -> None:
+    sampler = FakeSampler()
+    columns: dict[str, Any] = {"action": [False, True, False, True], "outcome": [0], "group": [0]}
+    collect(Batch.from_turns([[2, 2]], logp=[-9.0, -0.1, 0.0, -0.5], **columns), sampler, forks=1, rng=np.random.default_rng(0))
+    assert sampler.asked == [("prefix", [1])]
 
 
 def _rollouts(groups: int, n0: int, seed: int = 0) -> Batch:

@@ -52,8 +52,12 @@ def test_worked_clip_of_the_card_shows_in_the_ratio_of_values() -> None:
 def test_the_score_of_a_turn_is_the_mean_over_its_policy_tokens() -> None:
     action = [False, True, True, True, False, True, True, True]
     long = Batch.from_turns([[3, 1, 2], [1, 1]], action=action, outcome=[10.0, 0.0], group=[0, 0])
-    logp = np.array([np.nan, -0.9, -0.1, -2.5, np.nan, -0.3, -1.0, -1.0])
-    assert_allclose(_hcapo(long, hindsight_logp=logp).unit, _hcapo(_batch(), hindsight_logp=_LOGP).unit)
+    for observed in (np.nan, -9.0, 0.7):  # what stands at observation tokens is never read
+        logp = np.array([observed, -0.9, -0.1, -2.5, observed, -0.3, -1.0, -1.0])
+        assert_allclose(_hcapo(long, hindsight_logp=logp).unit, _hcapo(_batch(), hindsight_logp=_LOGP).unit)
+    half_asked = np.array([0.0, -0.9, np.nan, -2.5, 0.0, -0.3, -1.0, -1.0])
+    holed = _hcapo(_batch(), hindsight_logp=[np.nan, *_LOGP[1:]])
+    assert_allclose(_hcapo(long, hindsight_logp=half_asked).unit, holed.unit)
 
 
 def test_without_the_turn_term_it_is_grpo() -> None:
@@ -69,6 +73,7 @@ def test_do_no_harm_lifts_negative_turns_of_solved_trajectories_only() -> None:
     solved = np.array([True, True, False])
     assert (free[solved] < 0).any()
     assert_array_equal(safe, np.where(solved, np.maximum(free, 0), free))
+    assert_array_equal(_hcapo(batch, hindsight_logp=logp).parts["micro"], safe)  # by default
 
 
 def test_scope_timestep_compares_turns_at_the_same_position() -> None:
