@@ -59,7 +59,8 @@ def gigpo(
     GRPO) or "row" (official code, ``cross_steps=True``: every turn counts, long rollouts weigh more).
     similarity: None compares keys; a threshold (official 0.95 or 0.9) joins text keys whose difflib
     ratio to the first member of a cluster reaches it, in batch order.
-    single: a group of one trajectory; official code gives it its own reward ("raw").
+    single: a group of one trajectory: an error by default; official code gives it its own reward ("raw"),
+    or 0 where its rows count.
 
     Biased: each mean contains the turn's own return, returns are discounted, and equal keys are
     taken for equal futures although the turns may stand at different times. Not offered: the

@@ -119,7 +119,8 @@ def hcapo(
     micro_scope: "group" (algorithm box and theory, the default) or "timestep" (text beside one equation).
     do_no_harm: in solved trajectories (``success``, else reward > 0) negative M become 0.
     spread, eps: not stated in the paper; ddof 1 and 1e-6 as in verl-agent. A single value to standardise
-    has M = 0. single: what the first term gives a prompt with one rollout.
+    has M = 0. single: what the first term gives a prompt with one rollout: an error by default, "zero",
+    or "raw", its reward (verl-agent).
     denominator: the paper averages over turns, then trajectories; "sequence" is the nearest there is
     (rows that are trajectories: over their tokens).
 

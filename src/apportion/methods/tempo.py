@@ -38,7 +38,9 @@ def tempo(batch: Batch, *, spread: Spread = "population", eps: float = 1e-6, sin
     No shared prefix: only the first token gets TD, which doubles it. Equal rewards: 0.
 
     spread: "population" (third-party code; the paper leaves it open), "sample", or "none".
-    single: what a group of one gets. Prefixes are those of whole trajectories, across turns and rows.
+    eps: 1e-6, GRPO's (the paper names none).
+    single: what a group of one gets: an error by default, "zero", or "raw", its reward as in verl's GRPO.
+    Prefixes are those of whole trajectories, across turns and rows.
 
     Source: 2509.18314, read in a third-party implementation (rl-experiments, ``TEMPOLoss``); no
     official code. Not ours to settle: loss aggregation and clip are the trainer's.
