@@ -64,6 +64,8 @@ def test_inherit_keeps_unforked_turns_with_the_credit_of_the_turn_before() -> No
     lone = _carl(chain, noncritical="inherit")
     assert not lone.unit.any()
     assert lone.kept.all()
+    beside = Batch.from_turns([[1], [1], [1, 1]], outcome=[1, 0, 1], group=[0, 0, 1])
+    np.testing.assert_array_equal(_carl(beside, noncritical="inherit").unit, [0.5, -0.5, 0, 0])
 
 
 def test_separate_roots_train_only_what_was_forked() -> None:
