@@ -122,6 +122,10 @@ def test_trajectories_that_end_in_the_same_node_are_averaged() -> None:
             "node\\[2\\] = 0: the same node stands in two groups",
         ),
         ({"node": [0, 1, 2, 0], "parent": [1, 0, 0, 2]}, "parent"),
+        (
+            {"node": [0, 1, 2, 3], "parent": [-1, 0, 0, 2], "group": [0, 1]},
+            "parent\\[2\\] = 0: that node stands in another group",
+        ),
         ({"node": [0, 1, 2, -3], "parent": [-1, 0, -1, 2]}, "node\\[3\\] = -3: nodes are numbered from 0"),
     ],
 )
