@@ -100,6 +100,12 @@ def test_worked_example_of_similar_states(similarity: float | None, step: list[f
     np.testing.assert_allclose(credit.unit, np.array([0.5, 0.5, -0.5, -0.5]) + step, atol=1e-12)
 
 
+def test_similarity_joins_at_the_threshold_and_leaves_unknown_states_alone() -> None:
+    names, one = ["ab", "ac"], np.zeros(4, dtype=np.int64)
+    assert similar_groups(one[:2], np.array([0, 1]), names, 0.5).tolist() == [0, 0]  # ratio exactly 0.5
+    assert similar_groups(one, np.array([1, -1, 0, -1]), names, 0.4).tolist() == [0, 1, 0, 2]
+
+
 def test_similarity_needs_texts_and_a_ratio() -> None:
     batch = _card(state=[("cell", i) for i in range(12)])
     with pytest.raises(BatchError, match="keys must be strings"):

@@ -116,6 +116,19 @@ def test_without_any_key_it_is_rloo(lam: float) -> None:
     assert found.diagnostics["known"] == 5 / 7  # the first turns
 
 
+def test_a_first_state_of_several_prompts_is_pooled_over_them() -> None:
+    batch = Batch.from_turns([[1]] * 4, outcome=[1, 2, 4, 8], group=[0, 0, 1, 1], state=["s", None] * 4)
+    # folds: {1, 4} and {2, 8}
+    np.testing.assert_allclose(credit(batch).unit, [1 - 5, 2 - 2.5, 4 - 5, 8 - 2.5])
+
+
+def test_sweeps_are_few_without_cycles_and_those_of_the_slowest_fold() -> None:
+    assert credit(crossing()).diagnostics["sweeps"] == 2  # one that is exact, one that finds nothing to do
+    states = ["s", "a", "s", "a", "end", "s", "a", "end"]
+    cycle = Batch.from_turns([[1] * 4, [1] * 2], outcome=[1, 0], group=[0, 0], state=states)
+    assert credit(cycle).diagnostics["sweeps"] > 5
+
+
 def test_a_lone_rollout_is_compared_with_the_other_prompts() -> None:
     batch = Batch.from_turns([[1]] * 4, outcome=[5, 1, 2, 4], group=[0, 1, 1, 1], state=[None] * 8)
     found = credit(batch).unit  # fold 0: the lone one and the first of the others
