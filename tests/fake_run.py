@@ -105,7 +105,7 @@ def _gradient(rng: np.random.Generator, method: str, task: str, seed: int) -> Ro
             "price": price * 3.0 * TASKS[task][0],
         }
         if method == "grpo":
-            found |= {"between2": 0.1 * rng.uniform(0.8, 1.2), "within2": 0.05 * rng.uniform(0.8, 1.2)}
+            found |= {"between2": 0.1 * rng.uniform(0.8, 1.2), "within2": 0.05 * rng.uniform(0.8, 1.2), "useful2": 1.0}
         rows += [(method, task, seed, "gradient", k, batch, math.nan, v) for k, v in found.items()]
     return rows
 

@@ -113,7 +113,7 @@ def test_the_fitted_critic_recovers_the_mean_return_of_what_was_seen() -> None:
     credit = _gae(batch, fit=True, rng=0)
     value = reward - credit.unit[1::2]
     assert_allclose([value[seen == 0].mean(), value[seen == 1].mean()], [0.2, 0.9], atol=0.06)
-    assert credit.bill.trained == credit.bill.scored == 800
+    assert credit.bill.trained == credit.bill.scored == 400  # the policy's tokens
 
 
 def test_the_fitted_critic_learns_discounted_returns() -> None:

@@ -16,10 +16,12 @@ from apportion.bench.identification import _average_precision, identify
 from apportion.bench.instruments import _coefficients, _pairs, _variates
 from apportion.bench.learning import train
 from apportion.bench.lens_data import lens_data, write_lens_data
-from apportion.bench.oracle import oracle, truth
+from apportion.bench.oracle import _ascend, attainable, optimum, oracle, truth
 from apportion.bench.records import Cell, Measure
 from apportion.bench.settings import Gradient, Learning, Settings
+from apportion.bench.sources import SimulatedJudge, situation
 from apportion.bench.tasks import find, register, tasks
+from apportion.bench.world import roll, to_batch
 from apportion.errors import OptionError
 
 TASK = "bifurcation/horizon-10"
@@ -113,6 +115,46 @@ def test_a_hopeless_setting_is_given_up() -> None:
     found = train(cell, task, entrants()["rloo"], SMALL, streams, spent, 64, 0.01, limit=30_000.0)
     assert found["reached"] == 0
     assert 30_000 <= found["cost"] < 30_000 + 64 * 140 + 1
+
+
+def test_noise_is_taken_off_the_norm_as_well() -> None:
+    for batch in (64, 256):
+        found = numbers("exact", "gradient")
+        assert found["inner", batch] ** 2 <= found["norm2", batch] * found["truth2", batch]
+
+
+def test_every_run_has_the_budget_of_plain_rollouts_at_the_largest_batch() -> None:
+    rules = SMALL.model_copy(update={"learning": Learning(batch_sizes=(64,), lrs=(0.001,), max_updates=3)})
+    rloo, vine = numbers("rloo", "learning", settings=rules), numbers("vineppo", "learning", settings=rules)
+    assert rloo["updates", 64] == 3
+    assert vine["updates", 64] == 1, "one update of a method this dear costs more than three of RLOO"
+
+
+def test_a_row_in_the_loss_is_trained_on_whole() -> None:
+    carl = numbers("carl", "cost")
+    assert carl["price", 0] > 30 * 2.0 * 0.5, "masked tokens go through the model just the same"
+
+
+def test_judges_err_by_what_is_seen_even_where_state_is_hidden() -> None:
+    task = build("bifurcation/hidden")
+    r = roll(task, task.start_theta, 64, 8, np.random.default_rng(0))
+    batch = to_batch(r)
+    prompt, time, state, action = situation(r, batch)
+    text = task.observation[prompt, time, state] * 4 + action
+    for values in (
+        SimulatedJudge(r, 0.8).score(batch, "turn", np.random.default_rng(0)).values,
+        SimulatedJudge(r, 1.0).score(batch, "turn", np.random.default_rng(0)).values,
+    ):
+        order = np.argsort(text, kind="stable")
+        same = text[order][1:] == text[order][:-1]
+        assert same.any()
+        np.testing.assert_array_equal(values[order][1:][same], values[order][:-1][same])
+
+
+def test_attainable_is_not_a_local_optimum() -> None:
+    task = build("bifurcation/recoverable")
+    assert attainable(task) > 0.995 * optimum(task) or attainable(task) >= _ascend(task, task.start_theta)
+    assert attainable(build(TASK)) > 0.995 * optimum(build(TASK))
 
 
 def test_paid_evidence_is_on_the_bill() -> None:

@@ -179,7 +179,7 @@ def test_a_learned_process_reward_sees_the_step_it_judges() -> None:
     learned = pure.fit(batch, rng=rng)
     score = learned.evidence(batch).arrays["process"]
     assert_allclose([score[good].mean(), score[~good].mean()], [0.8, -0.8], atol=0.1)  # 2 P(success) - 1
-    assert learned.bill.trained == 800
+    assert learned.bill.trained == 400  # the policy's tokens
 
 
 def test_a_judge_is_asked_per_step_and_its_nulls_survive() -> None:

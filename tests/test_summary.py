@@ -20,7 +20,7 @@ from .fake_run import TASKS, Rows, write_rows, write_run
 
 SEEDS = 6
 #: id -> (oracle, paid)
-KINDS = {"rloo": (False, False), "grpo": (False, False), "vineppo": (False, True), "exact": (True, False)}
+KINDS = {"vineppo": (False, True), "exact": (True, False)} | dict.fromkeys(("rloo", "grpo", "gigpo", "tempo"), (False, False))
 
 
 def make(folder: Path, rows: Rows, horizon: int = 100) -> Path:
@@ -111,7 +111,20 @@ def test_one_seed_is_undetermined(tmp_path: Path) -> None:
 
 def test_bias_comes_from_pairs_and_may_be_below_zero(tmp_path: Path) -> None:
     rows = noisy("rloo", 64, 1.0)
-    rows += gradient("grpo", 64, {"inner": 4.0, "norm2": 50.0, "truth2": 2.0, "cross": 8.2, "price": 1.0, "between2": 0.02})
+    rows += gradient(
+        "grpo",
+        64,
+        {
+            "inner": 4.0,
+            "norm2": 50.0,
+            "truth2": 2.0,
+            "cross": 8.2,
+            "price": 1.0,
+            "between2": 0.16,
+            "within2": 0.0,
+            "useful2": 8.0,
+        },
+    )
     rows += gradient("vineppo", 64, {"inner": 2.0, "norm2": 50.0, "truth2": 2.0, "cross": 1.9, "price": 1.0})
     found = summarise(make(tmp_path, rows))
     twice = find(found, "gradient", "grpo")  # 2 g* and something across: far from g*, yet nearly its direction
@@ -190,8 +203,13 @@ def test_agreement_is_the_rank_correlation_of_speed_and_net_multiplier(tmp_path:
     rows = noisy("rloo", 512, 100.0) + noisy("grpo", 512, 25.0) + noisy("vineppo", 512, 50.0) + noisy("exact", 512, 0.01)
     rows += learning("rloo", [100.0] * SEEDS) + learning("grpo", [200.0] * SEEDS) + learning("vineppo", [20.0] * SEEDS)
     rows += learning("exact", [1.0] * SEEDS)
-    found = summarise(make(tmp_path, rows))["agreement"]  # speeds: 2, 1, 3; multipliers: 1, 3, 2
-    assert found["per_task"] == [{"task": "t", "spearman": -0.5, "methods": 3}]
+    few = summarise(make(tmp_path, rows))["agreement"]
+    assert few["per_task"] == [{"task": "t", "spearman": None, "methods": 3}], "three methods say nothing"
+    (tmp_path / "more").mkdir()
+    rows += noisy("gigpo", 512, 10.0) + noisy("tempo", 512, 5.0)
+    rows += learning("gigpo", [50.0] * SEEDS) + learning("tempo", [10.0] * SEEDS)
+    found = summarise(make(tmp_path / "more", rows))["agreement"]  # speeds: 2, 1, 4, 3, 5; multipliers: 1, 3, 2, 4, 5
+    assert found["per_task"] == [{"task": "t", "spearman": 0.5, "methods": 5}]
 
 
 def test_summary_is_json_without_nan_and_the_same_every_time(tmp_path: Path) -> None:

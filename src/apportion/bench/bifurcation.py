@@ -68,7 +68,8 @@ def bifurcation(
     offset = rng.normal(size=(C, A)) * 0.7
     right = np.arange(forks * CLASSES * 2) // 2 % CLASSES
     offset[np.arange(right.size), right] -= 0.5  # the policy starts with a taste for the wrong action
-    offset[forks * CLASSES * 2 :] *= 1.0 + 6.0 * (1.0 - routine_entropy)
+    calm = offset[forks * CLASSES * 2 :]
+    calm[np.arange(len(calm)), calm.argmax(axis=1)] += 6.0 * (1.0 - routine_entropy)
     features = rng.normal(size=(C, width)) / np.sqrt(width)
     ease = np.linspace(0.0, 1.0, prompts)
     good, bad = 0.42 + 0.57 * ease, 0.96 * ease**4
@@ -109,7 +110,7 @@ def variants() -> dict[str, dict[str, Any]]:
     for T in (10, 20, 30, 100, 300, 500):
         made[f"bifurcation/horizon-{T}"] = {"horizon": T, "title": f"three forks in {T} turns", "tags": ("horizon",)}
     knobs: dict[str, dict[str, Any]] = {
-        "hidden": {"hidden": True, "title": "the status is never shown"},
+        "hidden": {"hidden": True, "recover": 0.8, "title": "the status, which repairs need to know, is never shown"},
         "recoverable": {"recover": 0.8, "title": "a later fork can repair an earlier mistake"},
         "sure-routine": {"routine_entropy": 0.5, "title": "routine turns are nearly certain"},
         "rare-states": {"rooms": 16, "title": "states seldom recur"},

@@ -27,10 +27,17 @@ def streams(cell: Cell, *key: int) -> tuple[np.random.Generator, np.random.Gener
 
 
 def spent(outcome: Outcome) -> Bill:
-    """Everything one batch costs: rollouts, evidence, and the tokens the update trains on."""
-    batch = outcome.sampled
+    """Everything one batch costs: rollouts, evidence, and the tokens the update trains on.
+
+    Only tokens the policy wrote are counted, everywhere; a row that is in the loss at all is trained
+    on whole, because masked tokens go through the model just the same.
+    """
+    batch, credit = outcome.sampled, outcome.credit
+    row = credit.batch.within("token", "row")
+    used = np.bincount(row, weights=credit.kept, minlength=credit.batch.n_rows) > 0
+    trained = float((credit.batch.action & used[row]).sum())
     rollouts = Bill(generated=float(batch.action.sum()), env_steps=float(batch.n_turns))
-    return rollouts + outcome.credit.bill + Bill(trained=float(outcome.credit.kept.sum()))
+    return rollouts + credit.bill + Bill(trained=trained)
 
 
 def run_cell(cell: Cell, settings: Settings) -> list[Row]:
@@ -60,7 +67,7 @@ def _single_batch(
         numbers = identify(outcome, settings.identification.epsilon, own)
     else:
         extra = outcome.credit.bill
-        n = outcome.sampled.n_trajectories
+        n = outcome.credit.batch.n_trajectories
         numbers = {k: getattr(extra, k) / n for k in ("generated", "scored", "env_steps", "judge_calls", "trained")}
         numbers["price"] = spent(outcome).price(settings.prices) / outcome.credit.batch.n_trajectories
     return [(metric, 0, NAN, value) for metric, value in numbers.items()]

@@ -59,7 +59,7 @@ _ENTRANTS = (
     Entrant("exact", "exact", "exact advantage", "truth"),
     Entrant("rloo", "rloo", "RLOO"),
     Entrant("grpo", "grpo", "GRPO, with its std"),
-    Entrant("gae", "gae", "GAE, learned critic", "fit", {"gamma": 1.0, "lam": 0.95, **FIT}),
+    Entrant("gae", "gae", "GAE, critic learned afresh", "fit", {"unit": "turn", "lam": 0.95, **FIT}),
     Entrant("gigpo", "gigpo", "GiGPO"),
     Entrant("tempo", "tempo", "TEMPO"),
     Entrant("pooled_td", "pooled_td", "pooled TD (ours)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..ops.groups import firsts
 from .entrants import Outcome
 from .oracle import oracle, truth
 from .sources import situation
@@ -19,7 +20,8 @@ def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict
     than epsilon: Pearson of the differences, and how often they point the same way (ties count
     half). fork_ap: average precision of |credit| at finding turns with |A| > epsilon. leak_routine:
     share of all |credit| on turns with |A| <= epsilon. leak_luck: correlation of credit with
-    what the environment's dice did right after the turn. NaN where undefined.
+    what the environment's dice did right after the turn. Only turns that enter the loss count, a turn
+    shared by several rows once; coverage is their share. NaN where undefined.
     """
     credit, rollouts = outcome.credit, outcome.rollouts
     task, batch = rollouts.task, credit.batch
@@ -33,7 +35,11 @@ def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict
         last = batch.trajectory_turns[1:] - 1
         luck[last] += batch.reward - after[last]
     kept = np.bincount(batch.within("token", "turn"), weights=credit.kept, minlength=batch.n_turns) > 0
-    given = np.where(kept, credit.on("turn"), 0.0)
+    counted = kept & (firsts(batch.node) if batch.node is not None else True)
+    coverage = float(counted.mean())
+    given, exact, luck = credit.on("turn")[counted], exact[counted], luck[counted]
+    if not counted.any():
+        return {**dict.fromkeys(("correlation", "sign", "fork_ap", "leak_routine", "leak_luck"), float("nan")), "coverage": 0.0}
     matters = np.abs(exact) > epsilon
     total = np.abs(given).sum()
     correlation, sign = _pairs(given, exact, matters, epsilon, rng)
@@ -43,6 +49,7 @@ def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict
         "fork_ap": _average_precision(np.abs(given), matters),
         "leak_routine": float(np.abs(given[~matters]).sum() / total) if total > 0 else float("nan"),
         "leak_luck": _pearson(given, luck),
+        "coverage": coverage,
     }
 
 

@@ -26,8 +26,8 @@ def gradient_rows(
 
     inner = E <g, g*>, norm2 = E |g|^2, truth2 = |g*|^2, cross = E <g_i, g_j> over pairs of
     independent batches (so that |E g - g*|^2 = cross - 2 inner + truth2 without plug-in bias).
-    between2, within2: the part of the bias that reweights prompts and the part that credits
-    wrongly within them, both relative to the squared length of the useful part.
+    between2, within2: squared length of the part of the bias that reweights prompts and of the
+    part that credits wrongly within them; useful2: that of the part along g*.
 
     The mean update is a needle in its own noise, so inner, cross and the split use control
     variates: updates of the same rollouts whose mean is *known* to be g*, see :func:`_variates`.
@@ -130,7 +130,7 @@ def _pairs(x: Float, y: Float) -> float:
 
 
 def _bias_split(g: Float, by_prompt: Float, star: Float) -> dict[str, float]:
-    """|sum_p (w_p - s) g*_p|^2 and |sum_p (E g_p - w_p g*_p)|^2, over s^2 |g*|^2.
+    """|sum_p (w_p - s) g*_p|^2, |sum_p (E g_p - w_p g*_p)|^2 and |s g*|^2, from pairs of batches.
 
     w_p g*_p is the projection of the expected update on prompt p's exact gradient, s that of
     the whole: a common factor is a learning rate and no bias.
@@ -143,9 +143,7 @@ def _bias_split(g: Float, by_prompt: Float, star: Float) -> dict[str, float]:
     between = np.einsum("np,pd->nd", w - s[:, None], exact)
     within = flat.sum(axis=1) - np.einsum("np,pd->nd", w, exact)
     useful = _pairs(s[:, None], s[:, None]) * float((star**2).sum())
-    if useful <= 0:
-        return {}
-    return {"between2": _pairs(between, between) / useful, "within2": _pairs(within, within) / useful}
+    return {"between2": _pairs(between, between), "within2": _pairs(within, within), "useful2": useful}
 
 
 def _gains(task: Task, theta: Float, updates: Float, occupancy: Float, kl: float) -> dict[str, float]:

@@ -29,16 +29,17 @@ def learning_rows(
 ) -> Numbers:
     """One training run per learning rate and batch size, every method on the same grid.
 
-    A setting that has spent ``race`` times what another one needed in this cell is given up: it
-    can no longer be the cheapest, and says what it had spent.
+    Every run may spend the same: what plain rollouts and training on them cost for ``max_updates``
+    updates at the largest batch size. A dear method gets fewer updates for it.
     """
+    rules = settings.learning
+    turn = settings.prices["generated"] + settings.prices["trained"]
+    each = task.horizon * (task.words.shape[1] * turn + settings.prices["env_steps"])
+    limit = each * max(rules.batch_sizes) * rules.max_updates
     numbers: Numbers = []
-    limit = np.inf
-    for batch in settings.learning.batch_sizes:
-        for lr in settings.learning.lrs:
+    for batch in rules.batch_sizes:
+        for lr in rules.lrs:
             found = train(cell, task, entrant, settings, streams, spent, batch, lr, limit)
-            if found["reached"]:
-                limit = min(limit, settings.learning.race * found["cost"])
             numbers += [(metric, batch, lr, value) for metric, value in found.items()]
     return numbers
 

@@ -37,9 +37,11 @@ def _task(task: Task, chosen: list[Entrant], settings: Settings, seed: int) -> d
     world, _ = streams(cell)
     rollouts = roll(task, task.start_theta, GROUPS, settings.group, world)
     batch = to_batch(rollouts, text=True)
-    exact, luck = _truth(rollouts)
+    exact, luck, latent = _truth(rollouts)
     shape = rollouts.actions.shape
     credits: dict[str, Float] = {}
+    if not np.allclose(exact, latent, atol=1e-9):  # luck is what latent advantages leave over
+        credits["latent advantage (privileged)"] = latent
     for entrant in chosen:
         again, own = streams(cell)
         credit = run_entrant(entrant, task, task.start_theta, GROUPS, settings.group, again, own).credit
@@ -67,16 +69,16 @@ def _short(values: Float) -> list[float]:
     return [float(x) for x in np.round(values, 6) + 0.0]
 
 
-def _truth(rollouts: Rollouts) -> tuple[Float, Float]:
-    """Exact advantage and luck of every turn, both (n, T)."""
+def _truth(rollouts: Rollouts) -> tuple[Float, Float, Float]:
+    """Exact advantage, luck and latent advantage of every turn, each (n, T)."""
     n, T = rollouts.actions.shape
     with oracle():
         solved = truth(rollouts.task, rollouts.theta)
         where = situation(rollouts, to_batch(rollouts, logp=False))
-        exact, q = solved.A[where].reshape(n, T), solved.Q[where].reshape(n, T)
+        exact, q, latent = (x[where].reshape(n, T) for x in (solved.A, solved.Q, solved.latent))
         after = solved.V[rollouts.prompt[:, None], np.arange(1, T + 1), rollouts.states[:, 1:]]
     after[:, -1] = rollouts.reward
-    return exact, after - q
+    return exact, after - q, latent
 
 
 def _varied(rollouts: Rollouts, exact: Float) -> list[int]:

@@ -50,7 +50,6 @@ class Learning(_Frozen):
     batch_sizes: tuple[Count, ...] = (64, 512)
     lrs: tuple[Rate, ...] = (0.2, 0.1, 0.05)  # of Adam
     max_updates: Count = 1000
-    race: Annotated[float, Field(ge=1)] = 3.0  # a setting is given up at this multiple of the cheapest success so far
     target: Annotated[float, Field(gt=0, lt=1)] = 0.8  # of the attainable return
     methods: tuple[str, ...] | None = None  # None: every entrant of the run
     horizons: tuple[Count, ...] | None = None  # None: every task of the run

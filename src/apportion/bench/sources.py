@@ -64,7 +64,7 @@ class SimulatedJudge:
     def score(self, batch: Batch, unit: Axis, rng: np.random.Generator) -> Asked:
         task = self.rollouts.task
         with oracle():
-            q = truth(task, self.rollouts.theta).Q
+            q = truth(task, self.rollouts.theta).seen
         prompt, time, state, action = situation(self.rollouts, batch)
         seen = task.observation[prompt, time, state]
         wrong = frozen_uniform(seen, action) >= self.accuracy
@@ -96,7 +96,7 @@ class SimulatedHindsight:
         task = self.rollouts.task
         with oracle():
             solved = truth(task, self.rollouts.theta)
-            q, pi = solved.Q, solved.pi
+            q, pi = solved.seen, solved.pi
         prompt, time, state, action = situation(self.rollouts, batch)
         context, _ = actions_of(task, batch)
         won = (batch.reward > 0)[batch.within("turn", "trajectory")]

@@ -39,7 +39,7 @@ SUITES: dict[str, Suite] = {
         settings=Settings(
             gradient=Gradient(replicates=(12, 3, 2), turns=125_000),
             learning=Learning(
-                batch_sizes=(64, 512), lrs=(0.2,), max_updates=300, race=2.0,
+                batch_sizes=(64, 512), lrs=(0.2,), max_updates=300,
                 methods=("exact", "rloo", "pooled_td", "gae"),
             ),
             identification=Identification(batch=256),
@@ -54,7 +54,7 @@ SUITES: dict[str, Suite] = {
         ),
         methods=None,
         seeds=20,
-        settings=Settings(),
+        settings=Settings(learning=Learning(lrs=(0.4, 0.2, 0.1, 0.05))),
     ),
     "smoke": Suite(
         title="seconds: does everything run?",

@@ -170,7 +170,7 @@ class LearnedValue(_Saved):
 
     def evidence(self, batch: Batch) -> Evidence:
         value = self.value.predict(batch)[batch.within("token", "turn")]
-        return _evidence("value", value, "token", Bill(scored=batch.n_tokens))
+        return _evidence("value", value, "token", Bill(scored=float(batch.action.sum())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +182,7 @@ class LearnedProcess(_Saved):
 
     def evidence(self, batch: Batch) -> Evidence:
         score = np.clip(2.0 * self.success.predict(batch) - 1.0, -1.0, 1.0)
-        return _evidence("process", score, "step", Bill(scored=batch.n_tokens))
+        return _evidence("process", score, "step", Bill(scored=float(batch.action.sum())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +207,7 @@ class LearnedHindsight(_Saved):
         before, after = (np.where(solved, p, 1.0 - p) for p in chance)
         shift = np.log(after / before) / batch.action_count("turn")
         hindsight = np.where(batch.action, np.minimum(logp + shift[batch.within("token", "turn")], 0.0), 0.0)
-        return _evidence("hindsight_logp", hindsight, "token", Bill(scored=2 * batch.n_tokens))
+        return _evidence("hindsight_logp", hindsight, "token", Bill(scored=2.0 * float(batch.action.sum())))
 
 
 #: Learned success probabilities are kept this far from 0 and 1.

@@ -41,7 +41,7 @@ def fit(
     to_go = scans.gae(r, zero, active, offsets, gamma, 1.0, _end(batch))
     target = to_go if unit == "turn" else to_go[scans.first_active(batch.action, batch.turn_offsets)]
     value = fit_linear(batch, "turn", target, rng, folds=folds, ridge=ridge, buckets=buckets)
-    return LearnedValue(value, Bill(trained=batch.n_tokens))
+    return LearnedValue(value, Bill(trained=float(batch.action.sum())))
 
 
 @method(

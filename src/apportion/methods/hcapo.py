@@ -67,7 +67,7 @@ def fit(
         fit_linear(batch, "turn", solved, np.random.default_rng(seed), folds=folds, ridge=ridge, buckets=buckets, actions=actions)
         for actions in (0, action_tokens)
     )
-    return LearnedHindsight(before, after, Bill(trained=2 * batch.n_tokens))
+    return LearnedHindsight(before, after, Bill(trained=2.0 * float(batch.action.sum())))
 
 
 @method(

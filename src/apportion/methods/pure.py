@@ -46,7 +46,7 @@ def fit(
     """
     solved = batch.solved.astype(np.float64)[batch.within("step", "trajectory")]
     success = fit_linear(batch, "step", solved, rng, folds=folds, ridge=ridge, buckets=buckets, actions=action_tokens)
-    return LearnedProcess(success, Bill(trained=batch.n_tokens))
+    return LearnedProcess(success, Bill(trained=float(batch.action.sum())))
 
 
 @method(

@@ -39,11 +39,13 @@ def claim_and_support(summary: Mapping[str, Any]) -> tuple[str, str]:
         return _alone(place, base, goal), seeds
     best = min(rivals, key=order_key)
     name = next(m["name"] for m in summary["methods"] if m["id"] == best["method"])
+    if value_of(base, "cost") == inf and load(best["at_least"]) <= 1:
+        return f"{place}, {name} reaches {goal}, but RLOO had spent less by its last update: the run decides nothing", seeds
     if value_of(base, "cost") == inf:
         text = f"{place}, {name} reaches {goal} for {short(value_of(best, 'cost'))} price units; RLOO had not reached it"
         return f"{text} after {short(load(base['spent']))}, {_two(load(best['at_least']))} times as much", seeds
     value, low, high = (load(best["speedup"][k]) for k in ("value", "low", "high"))
-    span = "no interval from one seed" if isnan(low) else f"95 % interval of the factor {_span(low, high)}"
+    span = "no interval from one seed" if isnan(low) else f"95 % interval of the factor {_span(low, high)}{_few(base['seeds'])}"
     if value <= 1 or low <= 1:
         text = f"{place}, no method reaches {goal} at clearly less than RLOO's cost; the nearest, {name},"
         return f"{text} needs {_two(1 / value)} of it", f"{span}; {seeds}"
@@ -61,6 +63,10 @@ def _alone(place: str, base: Mapping[str, Any], goal: str) -> str:
 def _place(headline: Mapping[str, Any]) -> str:
     horizon = headline["horizon"]
     return f"On {headline['task']}" if horizon is None else f"At {horizon} turn{'s' if horizon != 1 else ''}"
+
+
+def _few(seeds: int) -> str:
+    return ", too narrow from so few seeds" if seeds < 10 else ""
 
 
 def _span(low: float, high: float) -> str:

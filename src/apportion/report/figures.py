@@ -38,7 +38,7 @@ def figures(summary: Mapping[str, Any]) -> dict[str, dict[str, str]]:
             "title": "Bias",
             "read": "Filled: the squared distance of a method’s mean update from the exact gradient, a common factor (a "
             "learning rate) taken out, as a share of the gradient’s square (0 is unbiased); hollow: with that factor left in; "
-            "below, its split into re-weighting between prompts, a choice of objective, and wrong credit within a prompt, "
+            "below, two parts of it: re-weighting between prompts, a choice of objective, and wrong credit within a prompt, "
             "which is how GRPO’s two biases are told apart.",
             "alt": _bias_alt(summary),
         },

@@ -39,6 +39,8 @@ def gradient_rows(run: Run, index: Int) -> list[dict[str, Any]]:
                     base = cells.get((REFERENCE, task, batch, 0.0))
                     row = {"task": task, "method": method, "batch": batch}
                     row |= _quality(method, batch, cell, base, constants[task], weights) | _bias(cell, weights)
+                    if row["verdict"] != "aligned":
+                        row["bias_rescaled"] = dict(NOTHING)  # no common factor to take out
                     rows.append(row)
     return rows
 
@@ -75,7 +77,7 @@ def _quality(
     with np.errstate(divide="ignore", invalid="ignore"):
         rho = np.clip(inner / np.sqrt(norm2 * truth2), -1.0, 1.0)
     found = estimate(rho[0], rho[1:])
-    verdict = _verdict(found, seeds=int((~np.isnan(cell.get("inner", np.array([np.nan])))).sum()))
+    verdict = _verdict(found, cell.get("inner", np.array([np.nan])))
     price, own_price = seed_mean(base, "price"), seed_mean(cell, "price")
     row: dict[str, Any] = {"rho": found, "verdict": verdict, "price": store(own_price)}
     row["relative_price"] = store(own_price / price)
@@ -94,10 +96,19 @@ def _quality(
     return row
 
 
-def _verdict(rho: Estimate, seeds: int) -> str:
-    """Whether rho's interval lies above 0, below it, or neither ("undetermined"; so is a single seed)."""
+def _verdict(rho: Estimate, inner: Float) -> str:
+    """Whether rho's interval lies above 0, below it, or neither ("undetermined"; so is a single seed).
+
+    A bootstrap of few seeds is too narrow, so below six of them all must agree in sign as well.
+    """
     low, high = rho["low"], rho["high"]
-    if seeds < 2 or not isinstance(low, float) or not isinstance(high, float):
+    known = inner[~np.isnan(inner)]
+    if (
+        known.size < 2
+        or (known.size < 6 and np.ptp(np.sign(known)) > 0)
+        or not isinstance(low, float)
+        or not isinstance(high, float)
+    ):
         return "undetermined"
     if low > 0:
         return "aligned"
@@ -118,5 +129,10 @@ def _bias(cell: Mapping[str, Float], weights: Float) -> dict[str, Any]:
         rescaled = np.where(inner > 0, cross * truth2 / inner**2 - 1.0, np.nan)
         row["bias"] = estimate(bias[0], bias[1:])
         row["bias_rescaled"] = estimate(rescaled[0], rescaled[1:])
-    row |= {part: mean_estimate(cell, part, weights) for part in ("between2", "within2")}
+    between, within, useful = pooled(cell, ("between2", "within2", "useful2"), weights)
+    certain = len(useful) > 1 and float(np.nanquantile(useful[1:], 0.025)) > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for part, raw in (("between2", between), ("within2", within)):
+            share = raw / useful if certain else np.full(len(useful), np.nan)
+            row[part] = estimate(share[0], share[1:])
     return row

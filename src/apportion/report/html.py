@@ -44,7 +44,13 @@ def write_report(run_dir: str | Path, out: str | Path) -> Path:
 
 def _counts(summary: Mapping[str, Any]) -> dict[str, int]:
     fair = [m for m in summary["methods"] if not m["oracle"]]
-    return {"methods": len(fair), "oracles": len(summary["methods"]) - len(fair), "tasks": len(summary["tasks"])}
+    learners = {r["method"] for r in summary["learning"]} & {m["id"] for m in fair}
+    return {
+        "methods": len(fair),
+        "learners": len(learners),
+        "oracles": len(summary["methods"]) - len(fair),
+        "tasks": len(summary["tasks"]),
+    }
 
 
 def _task(task: Mapping[str, Any]) -> dict[str, Any]:

@@ -180,11 +180,15 @@ def _methods(run: Run, found: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+#: Methods below which a rank correlation between learning and gradient says nothing.
+FEWEST = 5
+
+
 def _agreement(run: Run, found: Mapping[str, Any]) -> Row:
     """Spearman correlation of learning speed (1 / cost) and net multiplier over methods, task by task.
 
     +1: the fast proxy orders methods as learning does. Oracles and undetermined gradients are left
-    out; never reached ties last.
+    out; never reached ties last. Not given below ``FEWEST`` methods.
     """
     net = {
         (r["task"], r["method"]): r
@@ -200,7 +204,7 @@ def _agreement(run: Run, found: Mapping[str, Any]) -> Row:
         ]
         pairs = [p for p in pairs if not isnan(p[0])]
         speed = np.array([0.0 if p[0] == inf else 1.0 / p[0] for p in pairs])
-        value = spearman(speed, np.array([p[1] for p in pairs])) if pairs else nan
+        value = spearman(speed, np.array([p[1] for p in pairs])) if len(pairs) >= FEWEST else nan
         per.append({"task": task, "spearman": store(value), "methods": len(pairs)})
     known = [p["spearman"] for p in per if p["spearman"] is not None and isfinite(p["spearman"])]
-    return {"per_task": per, "mean": store(float(np.mean(known))) if known else None}
+    return {"per_task": per, "fewest": FEWEST, "mean": store(float(np.mean(known))) if known else None}

@@ -21,7 +21,7 @@ def leaderboard_table(summary: Mapping[str, Any]) -> Table:
     table = Table(
         title=f"Leaderboard · figures at {escape(str(headline['task']))} · rank over all tasks",
         caption=f"cost: price units to {summary['goal']} of the attainable return; net ×: worth in RLOO trajectories at"
-        " equal cost; corr: with exact credit (not ranked)",
+        " equal cost; corr: with exact credit (not ranked); ·: learning not measured, in order of net ×",
         box=box.SIMPLE_HEAD,
         title_style="bold",
         caption_justify="left",
@@ -38,7 +38,7 @@ def leaderboard_table(summary: Mapping[str, Any]) -> Table:
         ends = i + 1 < len(methods) and methods[i + 1]["oracle"] and not method["oracle"]
         rank = ranks.get(method["id"])
         table.add_row(
-            "" if rank is None else str(rank["rank"]),
+            "" if rank is None else "·" if rank["by"] == "gradient" and summary["learning"] else str(rank["rank"]),
             escape(method["name"]),
             "oracle" if method["oracle"] else "paid" if method["paid"] else "free",
             *figures(summary, method["id"]),

@@ -34,7 +34,7 @@
     const kind = (r) => (r.oracle ? "oracle" : r.paid ? "paid" : "free");
     const L = "learning, the headline", G = `gradient, the fast proxy · batch ${view.batch}`, I = "identification";
     table($("board"), [
-      { key: "rank", label: "#", hint: "mean rank over all tasks", value: (r) => (r.rank ? r.rank.rank : NaN), text: (r) => (r.rank ? String(r.rank.rank) : "") },
+      { key: "rank", label: "#", hint: "mean rank over all tasks", value: (r) => (r.rank ? r.rank.rank : NaN), text: (r) => (r.rank ? (r.rank.by === "gradient" && summary.learning.length ? "·" : String(r.rank.rank)) : "") },
       { key: "method", label: "method", kind: "text", heading: true, value: (r) => r.title.toLowerCase(), text: (r) => el("span", {}, r.name + " ", el("span", { class: `badge kind-${kind(r)}` }, kind(r))), sub: (r) => [r.title.split(",").slice(1).join(",").trim(), r.rank && r.rank.by === "gradient" ? "ranked by gradient only" : ""].filter(Boolean).join(" · ") },
       { key: "cost", group: L, edge: true, label: `cost to ${summary.goal}`, hint: "median total cost in price units; 95 % interval over seeds", value: (r) => value(r.learned, "cost"), text: (r) => (r.learned ? short(r.learned.cost.value) : "–"), sub: (r) => (r.learned && num(r.learned.cost.value) === Infinity ? `spent ${short(r.learned.spent)}` : r.learned ? span(r.learned.cost) : "") },
       { key: "speedup", group: L, down: true, label: "vs RLOO", hint: "how many times cheaper than RLOO", value: (r) => (r.learned && r.learned.at_least !== null ? Infinity : value(r.learned, "speedup")), text: (r) => speedup(r.learned), sub: (r) => (r.learned && r.id !== "rloo" && Number.isFinite(num(r.learned.speedup.value ?? NaN)) && r.learned.at_most === null ? span(r.learned.speedup, times) : "") },
@@ -121,8 +121,11 @@
   }
 
   const rank = summary.agreement;
-  if (rank.mean !== null) {
-    const per = rank.per_task.filter((p) => p.spearman !== null).map((p) => `${p.task} ${digits(p.spearman)}`).join(", ");
+  if (rank.mean === null) {
+    const most = Math.max(0, ...rank.per_task.map((p) => p.methods));
+    if (most) $("agreement").textContent = `Does the proxy predict learning? Not said here: a rank correlation needs ${rank.fewest} methods that learned, this run has ${most}.`;
+  } else {
+    const per = rank.per_task.filter((p) => p.spearman !== null).map((p) => `${p.task} ${digits(p.spearman)} from ${p.methods} methods`).join(", ");
     $("agreement").textContent = `Does the proxy predict learning? Rank correlation of learning speed with the net multiplier (1: same order, 0: unrelated), mean over tasks: ${digits(rank.mean)} (${per}). Where the two part, learning ranks.`;
   }
   all();
