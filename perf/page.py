@@ -62,7 +62,7 @@ def ratios(rows: Sequence[peers.Ratio]) -> Table:
             str(r.threads),
             f"{r.peer_ms.median:.1f}",
             f"{r.ours_ms.median:.1f}",
-            spread(r.ratio, r.ratio.median < 10),
+            spread(r.ratio, 0 if r.ratio.median >= 10 else 1),
             promise,
         )
     return table

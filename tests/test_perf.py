@@ -49,6 +49,16 @@ def test_every_method_runs_in_both_shapes() -> None:
     page.show({"machine": run.machine(), "methods": found})
 
 
+def test_the_page_shows_ratios_and_which_promise_was_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    one, many = clock.Spread(1.0, 1.0, 1.0), clock.Spread(99.0, 90.0, 110.0)
+    rows = [peers.Ratio("verl", "packed", 1, many, one, many, 100.0), peers.Ratio("torchrl", "tensors", 1, one, one, one, None)]
+    page.show({"machine": run.machine(), "ratios": rows, "apart": {"verl": 1e-6}})
+    shown = capsys.readouterr().out
+    assert "99 (90-110)" in shown
+    assert "100 broken" in shown
+    assert "1.0 (1.0-1.0)" in shown
+
+
 def test_share_outside_is_a_share() -> None:
     how = Settings(gradient=Gradient(batch_sizes=(16,), replicates=(2,)))
     for found in world.shares(["rloo"], "bifurcation/horizon-10", how):
