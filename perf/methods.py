@@ -23,6 +23,8 @@ Evidence = dict[str, np.ndarray]
 class Scaling:
     """seconds: at the largest size, median of the repeats. long: the same tokens in 8 trajectories of 100 turns.
 
+    slope: of log seconds (the least of the repeats) against log tokens.
+
     memory: traced peak during the call (numpy's allocations; compiled code's own scratch arrays are
     not traced), the result included, over the bytes of the batch's arrays.
     """
@@ -135,7 +137,7 @@ def scaling(powers: Sequence[int], repeats: int, tell: Callable[[str], None] = l
     for name, method in ap.methods().items():
         tell(name)
         taken = [timed(method, b, repeats) for b in batches]
-        growth = slope([b.n_tokens for b in batches], [t.median for t in taken])
+        growth = slope([b.n_tokens for b in batches], [t.low for t in taken])
         memory = peak(method, batches[-1]) / size_of(batches[-1])
         out.append(Scaling(name, batches[-1].n_tokens, taken[-1], timed(method, long, repeats), growth, memory))
     return out

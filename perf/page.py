@@ -49,11 +49,11 @@ def show(found: Mapping[str, Any], console: Console | None = None) -> None:
 def ratios(rows: Sequence[peers.Ratio]) -> Table:
     table = Table(
         title=f"GAE, 128 x 8,192 tokens, 30 % observations, whitened; gamma {peers.GAMMA:g}, lambda {peers.LAM:g}",
-        caption="Median (least-greatest) of rounds in turns. packed: a batch in hand; tensors: (B, T) torch in and out. "
-        "torchrl: its compaction of observation tokens is counted. threads: torch's; ours uses one.",
+        caption="Milliseconds; median (least-greatest) of rounds in turns. packed: a batch in hand. "
+        "tensors: (B, T) torch in and out. torchrl: its compaction of observation tokens is counted. threads: torch's; ours uses one.",
     )
-    for name in ("against", "ours", "threads", "theirs, ms", "ours, ms", "times faster", "promised"):
-        table.add_column(name, justify="left" if name in ("against", "ours") else "right")
+    for name in ("against", "on", "threads", "theirs", "ours", "times faster", "promised"):
+        table.add_column(name, justify="left" if name in ("against", "on") else "right", no_wrap=True)
     for r in rows:
         promise = "" if r.promised is None else f"{r.promised:g} {mark(r.kept)}"
         table.add_row(
