@@ -125,7 +125,7 @@ def test_a_first_state_of_several_prompts_is_pooled_over_them() -> None:
 def test_sweeps_are_few_without_cycles_and_those_of_the_slowest_fold() -> None:
     assert credit(crossing()).diagnostics["sweeps"] == 2  # one that is exact, one that finds nothing to do
     states = ["s", "a", "end", "s", "a", "s", "a", "end"]
-    cycle = Batch.from_turns([[1] * 2, [1] * 4], outcome=[1, 0], group=[0, 0], state=states)
+    cycle = Batch.from_turns([[1] * 2, [1] * 4], outcome=[0, 1], group=[0, 0], state=states)
     assert credit(cycle).diagnostics["sweeps"] > 5
 
 
