@@ -50,7 +50,8 @@ def ratios(rows: Sequence[peers.Ratio]) -> Table:
     table = Table(
         title=f"GAE, 128 x 8,192 tokens, 30 % observations, whitened; gamma {peers.GAMMA:g}, lambda {peers.LAM:g}",
         caption="Milliseconds; median (least-greatest) of rounds in turns. packed: a batch in hand. "
-        "tensors: (B, T) torch in and out. torchrl: its compaction of observation tokens is counted. threads: torch's; ours uses one.",
+        "tensors: (B, T) torch in and out. torchrl: its compaction of observation tokens is counted. "
+        "threads: torch's; ours uses one.",
     )
     for name in ("against", "on", "threads", "theirs", "ours", "times faster", "promised"):
         table.add_column(name, justify="left" if name in ("against", "on") else "right", no_wrap=True)
