@@ -25,6 +25,8 @@ from apportion.bench.world import roll, to_batch
 from apportion.errors import OptionError
 
 TASK = "bifurcation/horizon-10"
+#: Price of a rollout of 10 turns: 20 tokens generated and trained on, 10 environment steps.
+ROLLOUT = 20 * 1.0 + 10 * 5.0 + 20 * 2.0
 SMALL = Settings(
     gradient=Gradient(batch_sizes=(64, 256), replicates=(8, 4)),
     learning=Learning(batch_sizes=(64,), lrs=(0.2,), max_updates=40),
@@ -106,8 +108,7 @@ def test_learning_stops_at_the_target_and_counts_all_costs() -> None:
     found = numbers("exact", "learning")
     assert found["reached", 64] == 1
     assert found["final", 64] >= 0.8 * found["attainable", 64]
-    # a rollout of 10 turns: 30 tokens generated and trained on, 10 environment steps
-    assert found["cost", 64] == found["updates", 64] * 64 * (30 * 1.0 + 10 * 5.0 + 30 * 2.0)
+    assert found["cost", 64] == found["updates", 64] * 64 * ROLLOUT
 
 
 def test_a_hopeless_setting_is_given_up() -> None:
@@ -132,7 +133,7 @@ def test_every_run_has_the_budget_of_plain_rollouts_at_the_largest_batch() -> No
 
 def test_a_row_in_the_loss_is_trained_on_whole() -> None:
     carl = numbers("carl", "cost")
-    assert carl["price", 0] > 30 * 2.0 * 0.5, "masked tokens go through the model just the same"
+    assert carl["price", 0] > ROLLOUT / 2, "masked tokens go through the model just the same"
 
 
 def test_judges_err_by_what_is_seen_even_where_state_is_hidden() -> None:
@@ -160,10 +161,10 @@ def test_attainable_is_not_a_local_optimum() -> None:
 def test_paid_evidence_is_on_the_bill() -> None:
     vine, rloo, gae = numbers("vineppo", "cost"), numbers("rloo", "cost"), numbers("gae", "cost")
     assert rloo["generated", 0] == 0
-    assert rloo["price", 0] == 30 * 1.0 + 10 * 5.0 + 30 * 2.0
-    # four continuations from each of ten prefixes, on average 5.5 turns of 3 tokens; a group shares its start
-    assert 0.8 * 4 * 55 * 3 < vine["generated", 0] <= 4 * 55 * 3
-    assert vine["env_steps", 0] == vine["generated", 0] / 3
+    assert rloo["price", 0] == ROLLOUT
+    # four continuations from each of ten prefixes, on average 5.5 turns of 2 tokens; a group shares its start
+    assert 0.8 * 4 * 55 * 2 < vine["generated", 0] <= 4 * 55 * 2
+    assert vine["env_steps", 0] == vine["generated", 0] / 2
     assert gae["trained", 0] > 0
     assert gae["price", 0] > rloo["price", 0]
 

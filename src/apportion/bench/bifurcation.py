@@ -34,7 +34,7 @@ def bifurcation(
     hidden: bool = False,
     routine_entropy: float = 1.0,
     prompts: int = 16,
-    tokens: int = 3,
+    tokens: int = 2,
     width: int = 24,
     seed: int = 0,
 ) -> Task:

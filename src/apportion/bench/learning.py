@@ -29,8 +29,8 @@ def learning_rows(
 ) -> Numbers:
     """One training run per learning rate and batch size, every method on the same grid.
 
-    Every run may spend the same: what plain rollouts and training on them cost for ``max_updates``
-    updates at the largest batch size. A dear method gets fewer updates for it.
+    No run makes more than ``max_updates`` updates or spends more than plain rollouts and training
+    on them cost for that many at the largest batch size: a dear method gets fewer for it.
     """
     rules = settings.learning
     turn = settings.prices["generated"] + settings.prices["trained"]

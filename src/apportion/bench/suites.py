@@ -37,9 +37,9 @@ SUITES: dict[str, Suite] = {
         ),
         seeds=3,
         settings=Settings(
-            gradient=Gradient(replicates=(12, 3, 2), turns=125_000),
+            gradient=Gradient(replicates=(8, 3, 2), turns=125_000),
             learning=Learning(
-                batch_sizes=(64, 512), lrs=(0.2,), max_updates=300,
+                batch_sizes=(64, 512), lrs=(0.15,), max_updates=300,
                 methods=("exact", "rloo", "pooled_td", "gae"),
             ),
             identification=Identification(batch=256),

@@ -47,8 +47,9 @@ def claim_and_support(summary: Mapping[str, Any]) -> tuple[str, str]:
     value, low, high = (load(best["speedup"][k]) for k in ("value", "low", "high"))
     span = "no interval from one seed" if isnan(low) else f"95 % interval of the factor {_span(low, high)}{_few(base['seeds'])}"
     if value <= 1 or low <= 1:
-        text = f"{place}, no method reaches {goal} at clearly less than RLOO's cost; the nearest, {name},"
-        return f"{text} needs {_two(1 / value)} of it", f"{span}; {seeds}"
+        text = f"{place}, no method that was trained reaches {goal} at clearly less than RLOO's cost; the nearest,"
+        needs = f"needed {_two(1 / value)} times as much" if round(1 / value, 2) != 1 else "needed as much"
+        return f"{text} {name}, {needs}", f"{span}; {seeds}"
     share = f"1/{_two(value)}" if value >= 2 else _two(1 / value)
     return f"{place}, {name} reaches {goal} at {share} of RLOO's cost", f"{span}; {seeds}"
 

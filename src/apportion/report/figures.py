@@ -16,7 +16,8 @@ def figures(summary: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {
         "headline": {
             "title": "Cost to learn, against horizon",
-            "read": "Lower is better, and a flatter line copes better with long tasks: each point is the median total cost "
+            "read": "Lower is better, and a flatter line copes better with long tasks: each point is the expected total cost, "
+            "failed runs included, "
             f"at which a method reached {goal} of the attainable return, bands are 95 % intervals over seeds, and an arrow ↑ "
             "marks what had been spent without getting there.",
             "alt": _headline_alt(summary),

@@ -75,7 +75,8 @@ def _quality(
 ) -> dict[str, Any]:
     inner, norm2, truth2 = pooled(cell, ("inner", "norm2", "truth2"), weights)
     with np.errstate(divide="ignore", invalid="ignore"):
-        rho = np.clip(inner / np.sqrt(norm2 * truth2), -1.0, 1.0)
+        raw = inner / np.sqrt(norm2 * truth2)
+        rho = np.clip(raw, -1.0, 1.0)
     found = estimate(rho[0], rho[1:])
     verdict = _verdict(found, cell.get("inner", np.array([np.nan])))
     price, own_price = seed_mean(base, "price"), seed_mean(cell, "price")
@@ -85,7 +86,8 @@ def _quality(
     if verdict == "aligned":
         with np.errstate(divide="ignore", invalid="ignore"):
             nsr = np.where(rho > 0, 1.0 / rho**2 - 1.0, np.where(np.isnan(rho), np.nan, np.inf))
-            nsr = np.where(nsr < EXACT, 0.0, nsr)
+            # above 1 by more than rounding is sampling error: cleaner than can be told apart
+            nsr = np.where(raw > 1.0 + 1e-9, np.nan, np.where(nsr < EXACT, 0.0, nsr))
             worth = c / nsr / batch
         row["nsr"] = estimate(nsr[0], nsr[1:])
         row["multiplier"] = estimate(worth[0], worth[1:])
