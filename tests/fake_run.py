@@ -96,7 +96,7 @@ def _gradient(rng: np.random.Generator, method: str, task: str, seed: int) -> Ro
             inner = truth2 * rng.normal(0.0, 0.5)
         found = {
             "inner": inner,
-            "norm2": truth2 * (1.0 + bias + noise),
+            "norm2": max(truth2 * (1.0 + bias + noise), 1.0001 * inner**2 / truth2),
             "truth2": truth2,
             "cross": 2 * inner - truth2 + truth2 * bias * rng.uniform(0.9, 1.1),
             "replicates": 32.0,

@@ -45,7 +45,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
-    return write_report(write_run(folder / "run", seeds=5), folder / "report.html")
+    return write_report(write_run(folder / "run", seeds=8), folder / "report.html")
 
 
 def open_page(browser: Browser, path: Path, *, width: int = 1400, scheme: str = "light") -> Seen:

@@ -173,14 +173,26 @@ class Batch(Structure):
 
     @classmethod
     def from_padded(cls, **tensors: Any) -> Batch:
-        """A batch from the (B, T) tensors a trainer holds; see :func:`edges.padded.from_padded`."""
+        """A batch from the (B, T) tensors a trainer holds, numpy or torch, aligned left or right.
+
+        response_mask (or action): (B, T), 1 where the policy wrote the token. attention_mask: 1 on
+        real tokens. outcome: (B,) rewards, or token_reward: (B, T). group: the prompt of each row.
+        turns: "row" (default), "mask" (runs of ones), or turn_ids: (B, T). state: keys per turn.
+        trajectory and step: where rows are single turns. ids, logp, value, entropy: (B, T).
+        Everything else: ``help(apportion.edges.padded.from_padded)``.
+        """
         from .edges.padded import from_padded
 
         return from_padded(**tensors)
 
     @classmethod
     def from_messages(cls, conversations: Sequence[Any], **columns: Any) -> Batch:
-        """A batch from chats with tool calls; see :func:`edges.messages.from_messages`."""
+        """A batch from chats with tool calls (lists of role/content/tool_calls messages).
+
+        A turn is one assistant message with what was shown before it. outcome, group …: one per
+        chat. tokenizer: text to token ids; state="observation": keys from what was shown.
+        Everything else: ``help(apportion.edges.messages.from_messages)``.
+        """
         from .edges.messages import from_messages
 
         return from_messages(conversations, **columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any, get_args
 
 import numpy as np
@@ -33,6 +34,9 @@ def assign(
     >>> credit = assign(batch, "gigpo", omega=0.5)  # doctest: +SKIP
     """
     spec = get(id_)
+    if not isinstance(batch, Batch):
+        made = "Batch.from_padded, Batch.from_messages or Batch.from_turns makes one"
+        raise OptionError(f"assign takes a Batch, not {type(batch).__name__}: {made}")
     generator = np.random.default_rng(rng)
     sources = {n: given.pop(n) for n in SOURCES if n in given}
     own = set(spec.evidence) | set(spec.options)
@@ -40,7 +44,10 @@ def assign(
     stray = set(given) - own - _extra(spec.collect) - _extra(spec.fit)
     if stray:
         known = sorted((set(spec.options) | _extra(spec.collect) | _extra(spec.fit)) - {"rng"})
-        raise OptionError(f"{id_} has no option '{sorted(stray)[0]}'; it has: {', '.join(known) or 'none'}")
+        name = sorted(stray)[0]
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise OptionError(f"{id_} has no option '{name}'; {hint}it has: {', '.join(known) or 'none'}")
     if "rng" in spec.options:
         call["rng"] = generator
     if not spec.grows:  # a grown batch may bring what its prompts lack

@@ -208,5 +208,6 @@ def get(id_: str) -> Method:
         return _METHODS[id_]
     import difflib
 
-    near = difflib.get_close_matches(id_, _METHODS, n=3) or sorted(_METHODS)
+    plain = str(id_).lower().replace("-", "_")
+    near = [plain] if plain in _METHODS else difflib.get_close_matches(plain, _METHODS, n=3) or sorted(_METHODS)
     raise OptionError(f"no method '{id_}'; did you mean {', '.join(near)}? (apportion methods lists all)")

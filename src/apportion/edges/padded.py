@@ -32,6 +32,7 @@ def from_padded(
     action: Any = None,
     response_mask: Any = None,
     attention: Any = None,
+    attention_mask: Any = None,
     turns: Turns = "row",
     turn_ids: Any = None,
     step_ids: Any = None,
@@ -44,7 +45,8 @@ def from_padded(
 ) -> Batch:
     """A batch from the (B, T) tensors a trainer holds: numpy or torch, aligned left or right.
 
-    action (or response_mask): (B, T), 1 where the policy wrote the token. attention: (B, T), 1 on
+    action (or response_mask): (B, T), 1 where the policy wrote the token. attention (or
+    attention_mask, over the same T tokens): 1 on
     real tokens; without it a row reaches from its first to its last policy token.
 
     Boundaries are data. Default: a row is one turn. turn_ids: (B, T) numbers the turns of a row, so
@@ -71,6 +73,9 @@ def from_padded(
     mask = _mask("action", action if action is not None else response_mask, None)
     if action is not None and response_mask is not None:
         raise BatchError("action and response_mask are the same thing: pass one of them")
+    if attention is not None and attention_mask is not None:
+        raise BatchError("attention and attention_mask are the same thing: pass one of them")
+    attention = attention_mask if attention is None else attention
     known_columns(columns)
     for word, words, name in ((turns, Turns, "turns"), (masked_reward, MaskedReward, "masked_reward")):
         if word not in get_args(words):

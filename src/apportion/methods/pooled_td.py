@@ -22,7 +22,7 @@ _SWEEPS = 10_000
     may_read={"truncated", "bootstrap"},
     cost="0",
     status="ours",
-    unbiased="no, unless keys say all that matters and never recur within a trajectory",
+    unbiased="no: exact only where keys say all that matters and never recur within a trajectory",
     smallest=(
         "Batch.from_turns([[1, 1], [1, 1]], outcome=[1.0, 0.0], group=[0, 0], "
         "state=['start', 'left', 'end', 'start', 'right', 'end'])"

@@ -132,7 +132,8 @@ def _bias(cell: Mapping[str, Float], weights: Float) -> dict[str, Any]:
         row["bias"] = estimate(bias[0], bias[1:])
         row["bias_rescaled"] = estimate(rescaled[0], rescaled[1:])
     between, within, useful = pooled(cell, ("between2", "within2", "useful2"), weights)
-    certain = len(useful) > 1 and float(np.nanquantile(useful[1:], 0.025)) > 0
+    drawn = useful[1:][np.isfinite(useful[1:])]
+    certain = drawn.size > 0 and float(np.quantile(drawn, 0.025)) > 0
     with np.errstate(divide="ignore", invalid="ignore"):
         for part, raw in (("between2", between), ("within2", within)):
             share = raw / useful if certain else np.full(len(useful), np.nan)
