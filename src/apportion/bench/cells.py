@@ -84,7 +84,7 @@ def weight(cell: Cell, settings: Settings) -> float:
     if cell.measure == "learning":
         s = settings.learning
         early = 0.25  # most settings reach the target or are given up before the last update
-        return early * asking * task.horizon * sum(s.batch_sizes) * len(s.lrs) * s.max_updates
+        return early * asking * task.horizon * max(s.batch_sizes) * len(s.batch_sizes) * len(s.lrs) * s.max_updates
     if cell.measure == "gradient":
         return asking * task.horizon * sum(b * r for b, r in settings.gradient.sizes(task.horizon))
     return asking * task.horizon * 256.0

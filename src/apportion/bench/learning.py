@@ -29,8 +29,8 @@ def learning_rows(
 ) -> Numbers:
     """One training run per learning rate and batch size, every method on the same grid.
 
-    No run makes more than ``max_updates`` updates or spends more than plain rollouts and training
-    on them cost for that many at the largest batch size: a dear method gets fewer for it.
+    Every run has the same budget: what plain rollouts and training on them cost for ``max_updates``
+    updates at the largest batch size. A small batch gets more updates for it, a dear method fewer.
     """
     rules = settings.learning
     turn = settings.prices["generated"] + settings.prices["trained"]
@@ -46,9 +46,9 @@ def learning_rows(
 
 def train(
     cell: Cell, task: Task, entrant: Entrant, settings: Settings, streams: Callable[..., Any], spent: Callable[..., Any],
-    batch: int, lr: float, limit: float = np.inf,
+    batch: int, lr: float, limit: float,
 ) -> dict[str, float]:  # fmt: skip
-    """Adam ascent along the method's updates until the target, the last update or ``limit`` is reached.
+    """Adam ascent along the method's updates until the target is reached or ``limit`` spent.
 
     ``cost`` counts everything up to the last update: rollouts, evidence, training. The policy's
     exact return is looked at by the instrument only; no method sees it.
@@ -58,7 +58,7 @@ def train(
     m, v = np.zeros_like(theta), np.zeros_like(theta)
     start = value = expected_return(task, theta)
     goal, cost, step = settings.learning.target * best, 0.0, 0
-    while value < goal and step < settings.learning.max_updates and cost < limit:
+    while value < goal and cost < limit:
         world, own = streams(cell, batch, step)
         outcome = run_entrant(entrant, task, theta, batch // settings.group, settings.group, world, own)
         g = update(task, theta, outcome.credit)

@@ -49,7 +49,7 @@ class Learning(_Frozen):
 
     batch_sizes: tuple[Count, ...] = (64, 512)
     lrs: tuple[Rate, ...] = (0.2, 0.1, 0.05)  # of Adam
-    max_updates: Count = 1000
+    max_updates: Count = 1000  # at the largest batch size: sets the budget of every run, in cost
     target: Annotated[float, Field(gt=0, lt=1)] = 0.8  # of the attainable return
     methods: tuple[str, ...] | None = None  # None: every entrant of the run
     horizons: tuple[Count, ...] | None = None  # None: every task of the run

@@ -39,7 +39,7 @@ SUITES: dict[str, Suite] = {
         settings=Settings(
             gradient=Gradient(replicates=(8, 3, 2), turns=125_000),
             learning=Learning(
-                batch_sizes=(64, 512), lrs=(0.15,), max_updates=200,
+                batch_sizes=(64, 512), lrs=(0.15,), max_updates=120,
                 methods=("exact", "rloo", "pooled_td", "gae"),
             ),
             identification=Identification(batch=256),
