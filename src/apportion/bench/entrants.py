@@ -23,7 +23,8 @@ Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "truth"]
 
 @dataclass(frozen=True)
 class Entrant:
-    """``fresh``: rollouts of a group that the method samples itself (branches), of ``group``."""
+    """``fresh``: rollouts of a group that the method samples itself (branches). ``logp``: whether it, or
+    what it asks, looks at log-probabilities; they take longer to lay out than all the rest."""
 
     id: str
     method: str
@@ -32,19 +33,12 @@ class Entrant:
     options: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
     fresh: int = 0
+    logp: bool = False
 
     @property
     def oracle(self) -> bool:
         """Whether its evidence touches the truth; such rows never enter a ranking."""
         return self.ask in ("truth", "judge", "policy")
-
-    @property
-    def reads_logp(self) -> bool:
-        """Whether the method or what it asks may look at log-probabilities or entropies."""
-        if self.ask == "truth":
-            return False
-        spec = methods()[self.method]
-        return self.ask != "nothing" or bool({"logp", "entropy"} & (spec.reads | spec.may_read))
 
     @property
     def paid(self) -> bool:
@@ -64,10 +58,10 @@ _ENTRANTS = (
     Entrant("tempo", "tempo", "TEMPO"),
     Entrant("pooled_td", "pooled_td", "pooled TD (ours)"),
     Entrant("vineppo", "vineppo", "VinePPO, 4 continuations a turn", "sampler", {"k": 4}),
-    Entrant("carl", "carl", "CARL, half of the rollouts forked", "sampler", {"forks": 4}, fresh=4),
-    Entrant("hcapo", "hcapo", "HCAPO, learned hindsight", "fit", FIT),
+    Entrant("carl", "carl", "CARL, half of the rollouts forked", "sampler", {"forks": 4}, fresh=4, logp=True),
+    Entrant("hcapo", "hcapo", "HCAPO, learned hindsight", "fit", FIT, logp=True),
     Entrant("pure", "pure", "PURE, learned process reward", "fit", FIT),
-    Entrant("hcapo-exact", "hcapo", "HCAPO, exact hindsight", "policy", source={"skill": 1.0}),
+    Entrant("hcapo-exact", "hcapo", "HCAPO, exact hindsight", "policy", source={"skill": 1.0}, logp=True),
     Entrant("pure-judge80", "pure", "PURE, judge right on 80 % of texts", "judge", source={"accuracy": 0.8}),
 )
 
@@ -78,7 +72,7 @@ def entrants() -> dict[str, Entrant]:
     known = {e.id: e for e in _ENTRANTS if e.method == "exact" or e.method in methods()}
     for id_, spec in methods().items():
         if not any(e.method == id_ for e in known.values()) and not spec.evidence:
-            known[id_] = Entrant(id_, id_, spec.summary)
+            known[id_] = Entrant(id_, id_, spec.summary, logp=bool({"logp", "entropy"} & (spec.reads | spec.may_read)))
     return known
 
 
@@ -104,7 +98,7 @@ def run_entrant(
     if entrant.fresh >= group - 1:
         raise OptionError(f"{entrant.id} samples {entrant.fresh} of each group of {group} itself: use larger groups")
     rollouts = roll(task, theta, n_groups, group - entrant.fresh, world)
-    batch = to_batch(rollouts, logp=entrant.reads_logp)
+    batch = to_batch(rollouts, logp=entrant.logp)
     if entrant.ask == "truth":
         return Outcome(rollouts, rollouts, batch, exact_credit(rollouts, batch))
     ask: dict[str, Any] = {}

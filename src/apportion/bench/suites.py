@@ -37,7 +37,7 @@ SUITES: dict[str, Suite] = {
         ),
         seeds=3,
         settings=Settings(
-            gradient=Gradient(replicates=(8, 3, 2), turns=125_000),
+            gradient=Gradient(replicates=(8, 2, 2), turns=125_000),
             learning=Learning(
                 batch_sizes=(64, 512), lrs=(0.15,), max_updates=120,
                 methods=("exact", "rloo", "pooled_td", "gae"),
