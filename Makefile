@@ -2,6 +2,7 @@
 # make demo    setup, then the quick benchmark: leaderboard, one measured sentence, report.html
 # make check   format, lint, strict types, import directions
 # make test    all tests
+# make test-peers  the tests that need torch and the peers, in .venv-peers
 # make picture docs/headline.png, from the demo's report (needs Chromium)
 # make bench   speed against the peers (torch and others, in a .venv-peers of their own)
 # make clean   removes what the above made
@@ -14,7 +15,7 @@ PIP   := -m pip --disable-pip-version-check -qq install
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
-.PHONY: setup demo check test bench picture clean
+.PHONY: setup demo check test test-peers bench picture clean
 
 setup: $(VENV)/.stamp-base
 
@@ -52,6 +53,13 @@ $(PEERS)/.stamp: pyproject.toml perf/requirements.txt perf/requirements-no-deps.
 	@$(PEERS)/bin/python $(PIP) -e . -r perf/requirements.txt
 	@$(PEERS)/bin/python $(PIP) --no-deps -r perf/requirements-no-deps.txt
 	@touch $@
+
+$(PEERS)/.stamp-test: $(PEERS)/.stamp constraints.txt
+	@$(PEERS)/bin/python $(PIP) -c constraints.txt pytest hypothesis
+	@touch $@
+
+test-peers: $(PEERS)/.stamp-test
+	$(PEERS)/bin/python -m pytest -rs tests/test_padded.py tests/test_perf.py
 
 bench: $(PEERS)/.stamp
 	$(PEERS)/bin/python -m perf.run
