@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from apportion.bench.bifurcation import build
-from apportion.bench.cells import run_cell, spent, streams, weight
+from apportion.bench.cells import run_cell, weight
+from apportion.bench.draws import streams
 from apportion.bench.entrants import entrants, run_entrant
 from apportion.bench.gradient import update
 from apportion.bench.identification import _average_precision, identify
@@ -113,7 +114,7 @@ def test_learning_stops_at_the_target_and_counts_all_costs() -> None:
 
 def test_a_hopeless_setting_is_given_up() -> None:
     cell, task = Cell("rloo", TASK, 0, "learning"), build(TASK)
-    found = train(cell, task, entrants()["rloo"], SMALL, streams, spent, 64, 0.01, limit=30_000.0)
+    found = train(cell, task, entrants()["rloo"], SMALL, 64, 0.01, limit=30_000.0)
     assert found["reached"] == 0
     assert 30_000 <= found["cost"] < 30_000 + 64 * 140 + 1
 

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-
-import numpy as np
-
-from ..evidence import Bill
-from .entrants import Entrant, Outcome, entrants
+from .draws import spent, streams
+from .entrants import Entrant, entrants, run_entrant
 from .identification import identify
 from .instruments import gradient_rows
 from .learning import learning_rows
 from .records import Cell, Row
 from .settings import Settings
-from .tabular import Float, Task
+from .tabular import Task
 from .tasks import find
 
 NAN = float("nan")
-
-
-def streams(cell: Cell, *key: int) -> tuple[np.random.Generator, np.random.Generator]:
-    """Generators of the world (the same for every method) and of the method's own questions."""
-    task = int.from_bytes(hashlib.sha256(cell.task.encode()).digest()[:6], "big")
-    method = int.from_bytes(hashlib.sha256(cell.method.encode()).digest()[:6], "big")
-    return np.random.default_rng([cell.seed, task, *key]), np.random.default_rng([cell.seed, task, method, *key])
-
-
-def spent(outcome: Outcome) -> Bill:
-    """Everything one batch costs: rollouts, evidence, and the tokens the update trains on.
-
-    Only tokens the policy wrote are counted, everywhere; a row that is in the loss at all is trained
-    on whole, because masked tokens go through the model just the same.
-    """
-    batch, credit = outcome.sampled, outcome.credit
-    row = credit.batch.within("token", "row")
-    used = np.bincount(row, weights=credit.kept, minlength=credit.batch.n_rows) > 0
-    trained = float((credit.batch.action & used[row]).sum())
-    rollouts = Bill(generated=float(batch.action.sum()), env_steps=float(batch.n_turns))
-    return rollouts + credit.bill + Bill(trained=trained)
 
 
 def run_cell(cell: Cell, settings: Settings) -> list[Row]:
@@ -45,31 +20,27 @@ def run_cell(cell: Cell, settings: Settings) -> list[Row]:
     task, entrant = find(cell.task), entrants()[cell.method]
     numbers: list[tuple[str, int, float, float]]
     if cell.measure == "gradient":
-        numbers = gradient_rows(cell, task, entrant, settings, streams, spent)
+        numbers = gradient_rows(cell, task, entrant, settings)
     elif cell.measure == "learning":
-        numbers = learning_rows(cell, task, entrant, settings, streams, spent)
+        numbers = learning_rows(cell, task, entrant, settings)
     else:
-        numbers = _single_batch(cell, task, entrant, settings, task.start_theta)
+        numbers = _single_batch(cell, task, entrant, settings)
     return [
         Row(cell.method, cell.task, cell.seed, cell.measure, metric, batch, lr, value) for metric, batch, lr, value in numbers
     ]
 
 
-def _single_batch(
-    cell: Cell, task: Task, entrant: Entrant, settings: Settings, theta: Float
-) -> list[tuple[str, int, float, float]]:
-    from .entrants import run_entrant
-
+def _single_batch(cell: Cell, task: Task, entrant: Entrant, settings: Settings) -> list[tuple[str, int, float, float]]:
     size = settings.identification.batch if cell.measure == "identification" else settings.cost.batch
     world, own = streams(cell, size)
-    outcome = run_entrant(entrant, task, theta, size // settings.group, settings.group, world, own)
+    outcome = run_entrant(entrant, task, task.start_theta, size // settings.group, settings.group, world, own)
     if cell.measure == "identification":
         numbers = identify(outcome, settings.identification.epsilon, own)
     else:
         extra = outcome.credit.bill
         n = outcome.credit.batch.n_trajectories
         numbers = {k: getattr(extra, k) / n for k in ("generated", "scored", "env_steps", "judge_calls", "trained")}
-        numbers["price"] = spent(outcome).price(settings.prices) / outcome.credit.batch.n_trajectories
+        numbers["price"] = spent(outcome).price(settings.prices) / n
     return [(metric, 0, NAN, value) for metric, value in numbers.items()]
 
 
@@ -83,7 +54,7 @@ def weight(cell: Cell, settings: Settings) -> float:
     asking = _ASKING.get(entrant.ask, 1.0 + 0.15 * task.horizon)
     if cell.measure == "learning":
         s = settings.learning
-        early = 0.25  # most settings reach the target or are given up before the last update
+        early = 0.25  # most runs reach the target before the budget is spent
         return early * asking * task.horizon * max(s.batch_sizes) * len(s.batch_sizes) * len(s.lrs) * s.max_updates
     if cell.measure == "gradient":
         return asking * task.horizon * sum(b * r for b, r in settings.gradient.sizes(task.horizon))

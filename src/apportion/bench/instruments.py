@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
+from .draws import spent, streams
 from .entrants import Entrant, Outcome, run_entrant
 from .gradient import turn_update, update
 from .oracle import expected_return, oracle, truth
@@ -19,9 +17,7 @@ GAINS = 2  # replicates whose one-step gain is computed exactly
 STEPS = 2.0 ** np.arange(-3, 4)  # lengths of trial steps, in parameter norm
 
 
-def gradient_rows(
-    cell: Cell, task: Task, entrant: Entrant, settings: Settings, streams: Callable[..., Any], spent: Callable[..., Any]
-) -> Numbers:
+def gradient_rows(cell: Cell, task: Task, entrant: Entrant, settings: Settings) -> Numbers:
     """Moments of the update at each batch size; ratios and intervals are made when reporting.
 
     inner = E <g, g*>, norm2 = E |g|^2, truth2 = |g*|^2, cross = E <g_i, g_j> over pairs of
@@ -37,7 +33,7 @@ def gradient_rows(
         exact = truth(task, theta)
         star, by_prompt, occupancy = exact.gradient, exact.prompt_gradient / task.prompts, exact.d
     sizes = settings.gradient.sizes(task.horizon)
-    seen = [_sample(cell, task, entrant, settings, streams, spent, batch, n) for batch, n in sizes]
+    seen = [_sample(cell, task, entrant, settings, batch, n) for batch, n in sizes]
     numbers: Numbers = []
     for i, ((batch, _), (g, known, price)) in enumerate(zip(sizes, seen, strict=True)):
         pilot = seen[(i + 1) % len(seen)] if len(seen) > 1 else None
@@ -53,7 +49,7 @@ def gradient_rows(
 
 
 def _sample(
-    cell: Cell, task: Task, entrant: Entrant, settings: Settings, streams: Callable[..., Any], spent: Callable[..., Any],
+    cell: Cell, task: Task, entrant: Entrant, settings: Settings,
     batch: int, replicates: int,
 ) -> tuple[Float, Float, float]:  # fmt: skip
     """Independent batches of one size: updates (n, P, D, A), control variates (n, 3, P, D, A), price a trajectory."""

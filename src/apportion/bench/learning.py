@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 
+from .draws import spent, streams
 from .entrants import Entrant, run_entrant
 from .gradient import update
 from .oracle import attainable, expected_return
@@ -24,9 +23,7 @@ def _best(task_id: str) -> float:
     return attainable(find(task_id))
 
 
-def learning_rows(
-    cell: Cell, task: Task, entrant: Entrant, settings: Settings, streams: Callable[..., Any], spent: Callable[..., Any]
-) -> Numbers:
+def learning_rows(cell: Cell, task: Task, entrant: Entrant, settings: Settings) -> Numbers:
     """One training run per learning rate and batch size, every method on the same grid.
 
     Every run has the same budget: what plain rollouts and training on them cost for ``max_updates``
@@ -39,13 +36,13 @@ def learning_rows(
     numbers: Numbers = []
     for batch in rules.batch_sizes:
         for lr in rules.lrs:
-            found = train(cell, task, entrant, settings, streams, spent, batch, lr, limit)
+            found = train(cell, task, entrant, settings, batch, lr, limit)
             numbers += [(metric, batch, lr, value) for metric, value in found.items()]
     return numbers
 
 
 def train(
-    cell: Cell, task: Task, entrant: Entrant, settings: Settings, streams: Callable[..., Any], spent: Callable[..., Any],
+    cell: Cell, task: Task, entrant: Entrant, settings: Settings,
     batch: int, lr: float, limit: float,
 ) -> dict[str, float]:  # fmt: skip
     """Adam ascent along the method's updates until the target is reached or ``limit`` spent.

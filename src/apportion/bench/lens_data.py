@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import store
-from .cells import streams
+from .draws import streams
 from .entrants import Entrant, entrants, run_entrant
 from .oracle import oracle, truth
 from .records import Cell

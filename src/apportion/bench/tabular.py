@@ -26,7 +26,8 @@ class Task:
     start (P, S): where a rollout begins. kernels (K, S, A, S) and kernel_of (P, T): how it moves.
     success (P, S): chance of reward 1 in the last state.
     observation (P, T + 1, S): what the policy sees, as an integer; states it cannot tell apart
-    share one. It is the state key of the batch and must determine the context.
+    share one. It is the state key of the batch and must determine the context; its remainder
+    modulo S is the token that shows how the place looks.
     context (P, T, S): row of the policy table; features (C, D) ties rows together, so that
     logits = offset + features @ theta, with theta (D, A), zero at the start.
     fork (P, T): where the choice matters. words (A, L): the tokens that spell each action.
