@@ -59,7 +59,7 @@ $(PEERS)/.stamp-test: $(PEERS)/.stamp constraints.txt
 	@touch $@
 
 test-peers: $(PEERS)/.stamp-test
-	$(PEERS)/bin/python -m pytest -rs tests/test_padded.py tests/test_perf.py
+	$(PEERS)/bin/python -m pytest -rs tests/peers tests/test_padded.py tests/test_perf.py
 
 bench: $(PEERS)/.stamp
 	$(PEERS)/bin/python -m perf.run

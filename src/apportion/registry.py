@@ -6,7 +6,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,13 +92,16 @@ class Method:
         rewards = {"outcome", "turn_reward", "token_reward"} if "reward" in self.reads else set()
         return set(self.reads) | set(self.may_read) | rewards
 
+    def lacking(self, have: Iterable[str], options: Mapping[str, Any] | None = None) -> list[str]:
+        """Columns it needs that are not among ``have`` (as ``Batch.present`` names them), sorted."""
+        chosen = {**{n: p.default for n, p in self.options.items()}, **(options or {})}
+        known = set(have) | {column for column, (option, value) in self.unless.items() if chosen[option] == value}
+        if {"outcome", "turn_reward", "token_reward"} & known:
+            known.add("reward")
+        return sorted(self.reads - known)
+
     def check_columns(self, batch: Batch, options: Mapping[str, Any]) -> None:
-        have = {*batch.present, *(["spans"] if batch.spans else [])}
-        chosen = {**{n: p.default for n, p in self.options.items()}, **options}
-        have |= {column for column, (option, value) in self.unless.items() if chosen[option] == value}
-        if {"outcome", "turn_reward", "token_reward"} & have:
-            have.add("reward")
-        for name in sorted(self.reads - have):
+        for name in self.lacking([*batch.present, *(["spans"] if batch.spans else [])], options):
             batch.need(name, f"for {self.id}") if name != "reward" else _no_reward(self.id)
 
     def _evidence(self, batch: Batch, name: str, given: Mapping[str, Any]) -> Any:

@@ -1,0 +1,63 @@
+"""What a trainer's loss can do with credit, and refusing what it cannot, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..credit import Credit, Preferences
+from ..errors import OptionError
+from ..registry import Method
+
+
+@dataclass(frozen=True)
+class Honours:
+    """What an adapter passes on. ratios: levels of the importance ratio the trainer is set to.
+
+    keep: whether tokens can leave the loss and its denominator. denominator: what the trainer
+    averages over, in our words; None where it is none of them.
+    """
+
+    trainer: str
+    ratios: frozenset[str]
+    keep: bool
+    denominator: str | None
+
+
+def check(result: Credit | Preferences, trainer: Honours) -> list[str]:
+    """Refuse what the trainer cannot honour; return what it honours differently, one sentence each."""
+    where = f"{trainer.trainer} cannot honour {result.method or 'this credit'}"
+    if isinstance(result, Preferences):
+        raise OptionError(f"{where}: it gives preferences (pairs), not advantages")
+    if result.kind != "advantage":
+        raise OptionError(f"{where}: kind = {result.kind!r}, but the loss multiplies advantages")
+    if result.rows is not None:
+        raise OptionError(f"{where}: it resamples rows (rows), but the trainer's batch is fixed")
+    if result.batch.layout is None or result.batch.layout.rows.size != result.batch.layout.shape[0]:
+        raise OptionError(f"{where}: its credit is for other rows than the trainer's batch")
+    loss = result.loss
+    if loss.ratio not in trainer.ratios:
+        raise OptionError(
+            f"{where}: loss.ratio = {loss.ratio!r}, but the trainer's ratio is per {' or '.join(sorted(trainer.ratios))}"
+        )
+    if loss.clip is not None:
+        raise OptionError(f"{where}: loss.clip gives every {result.level} a clip range of its own")
+    if loss.rescale is not None:
+        raise OptionError(f"{where}: loss.rescale = {loss.rescale!r} needs the new log-probs")
+    if result.keep is not None and not trainer.keep and not result.keep[result.batch.action].all():
+        raise OptionError(f"{where}: keep takes tokens out of the loss and its denominator")
+    if loss.denominator == trainer.denominator:
+        return []
+    has = trainer.denominator or "something else"
+    return [f"{result.method} is meant for a loss averaged over {loss.denominator}s; {trainer.trainer} is set to {has}"]
+
+
+def check_at_start(spec: Method, options: Mapping[str, Any], trainer: Honours) -> list[str]:
+    """The same before any rollout: on the method's smallest batch, with the options it will run with."""
+    batch, given = spec.smallest_call()
+    if batch.layout is None:
+        from ..edges.layout import plain_layout
+
+        batch = batch.with_columns(layout=plain_layout(batch))
+    return check(spec(batch, **{**given, **options}), trainer)
