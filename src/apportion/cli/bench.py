@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .common import AsJson
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from ..bench.runner import Progress as At
 
 app = typer.Typer(help="Measure methods against exact truth.", no_args_is_help=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command("run")
@@ -40,7 +40,7 @@ def run_command(
         bool, typer.Option("--replace", help="If the folder holds a different run, discard it; an equal one is continued.")
     ] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.html.")] = False,
-    json: Json = False,
+    json: AsJson = False,
 ) -> None:
     """Run a suite; running the same command again continues where it stopped."""
     from rich.console import Console
@@ -80,14 +80,14 @@ def run_command(
 def report_command(
     folder: Annotated[Path, typer.Argument(help="A run folder.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The HTML file; default: report.html in the folder.")] = None,
-    json: Json = False,
+    json: AsJson = False,
 ) -> None:
     """Write the report of a run and print its leaderboard."""
     _show(folder, out or folder / "report.html", json)
 
 
 @app.command("tasks")
-def tasks_command(json: Json = False) -> None:
+def tasks_command(json: AsJson = False) -> None:
     """List the tasks."""
     from ..bench.tasks import tasks
 

@@ -14,11 +14,10 @@ import typer
 from ..batch import Batch, what_it_is
 from ..credit import Credit, Preferences
 from ..registry import Function, Method, get, keywords, methods
+from .common import AsJson
 
 if TYPE_CHECKING:
     from ..survey import Record
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
 def list_methods(as_json: AsJson = False) -> None:
