@@ -16,7 +16,7 @@ from .batch import Batch
 from .credit import Credit, Preferences, relabelled
 from .errors import MissingColumn, OptionError
 from .evidence.sources import check_length
-from .words import Axis, Status, Unit
+from .words import Axis, Scope, Status, Unit
 
 Function = Callable[..., Any]
 
@@ -40,6 +40,8 @@ class Method:
     unbiased: str
     smallest: str
     grows: bool
+    scope: Scope
+    widens: Mapping[str, Any]
 
     @property
     def doc(self) -> str:
@@ -53,6 +55,12 @@ class Method:
     def options(self) -> dict[str, inspect.Parameter]:
         """Keyword-only options of the method itself, evidence left out."""
         return {n: p for n, p in keywords(self.function).items() if n not in self.evidence}
+
+    def scope_for(self, options: Mapping[str, Any] | None = None, *, fit: bool = False) -> Scope:
+        """What must be credited together with these options; learning (``fit``) is always from the whole batch."""
+        chosen = {**{n: p.default for n, p in self.options.items()}, **(options or {})}
+        wide = fit or any(chosen[option] == value for option, value in self.widens.items())
+        return "batch" if wide else self.scope
 
     def __call__(self, batch: Batch, **given: Any) -> Credit | Preferences:
         for name in given:
@@ -157,6 +165,8 @@ def method(
     unbiased: str,
     smallest: str = "",
     grows: bool = False,
+    scope: Scope = "group",
+    widens: Mapping[str, Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a method: a pure function of a batch and recorded evidence.
 
@@ -168,13 +178,16 @@ def method(
     unbiased: "yes", or why not. smallest: the smallest batch that works, as a Python expression;
     with evidence that is no column, a pair: "(Batch..., {'prefix_value': [...]})".
     grows: True where ``collect`` returns a larger batch of fresh rollouts.
+    scope: what a batch must hold whole for the credit to be right, so that a long log can be credited
+    in pieces: each "trajectory" by itself, whole "group"s, or all of the "batch". widens: option ->
+    value with which the scope is the batch, whatever it is otherwise.
     """
 
     def register(function: Function) -> Function:
         id_ = function.__name__.rstrip("_")
         spec = Method(
             id_, function, unit, frozenset(reads), frozenset(may_read or ()), dict(unless or {}), dict(evidence or {}),
-            source, collect, fit, cost, status, unbiased, smallest, grows,
+            source, collect, fit, cost, status, unbiased, smallest, grows, scope, dict(widens or {}),
         )  # fmt: skip
         known = _METHODS.get(id_)
         if known is not None and known.function.__module__ != function.__module__:

@@ -51,6 +51,9 @@ Status = Literal["verified", "secondary", "reconstructed", "ours"]
 
 Setting = Literal["reasoning", "agentic", "multi-agent"]
 
+#: What a batch must hold whole for the credit of its parts to be right: a log is read in such pieces.
+Scope = Literal["trajectory", "group", "batch"]
+
 
 def check_word(value: str, words: object, field: str) -> None:
     """Raise ``ValueError`` naming ``field`` unless ``value`` is one of ``words``."""

@@ -251,6 +251,56 @@ def names_do_not_matter(method: Method, seed: int) -> None:
     assert_follows(given, renamed(given), method, np.arange(given.batch.n_trajectories))
 
 
+def pieces(batch: Batch, scope: str) -> list[NDArray[np.int64]]:
+    """Trajectories that a method of this scope may credit by themselves."""
+    if scope == "trajectory":
+        return list(np.arange(batch.n_trajectories)[:, None])
+    over = batch.within("trajectory", "group")
+    return [np.flatnonzero(over == g) for g in np.unique(over)]
+
+
+@check()
+def its_scope_is_what_it_must_see_whole(method: Method, seed: int) -> None:
+    """Credit piece by piece is the credit of the whole; what learns from the batch, or looks across groups, is not so cut."""
+    given = case(method, seed)
+    options = {name: not value for name, value in method.widens.items() if isinstance(value, bool)}
+    scope = method.scope_for(options)
+    assert scope == method.scope
+    whole = run(method, given, **options)
+    same = True
+    for part in pieces(given.batch, scope):
+        try:
+            alone = run(method, reorder(given, method, part), **options)
+        except ApportionError:  # fewer groups or folds than it needs: only "batch" may do that
+            same = False
+            continue
+        unit, token = index(given.batch, whole.level, part), index(given.batch, "token", part)
+        same &= np.allclose(alone.unit, whole.unit[unit], rtol=1e-9, atol=1e-9)
+        same &= np.allclose(alone.token, whole.token[token], rtol=1e-9, atol=1e-9)
+    assert same or scope == "batch", f"{method.id} is declared to need a {scope} only"
+    for name, value in method.widens.items():
+        assert method.scope_for({name: value}) == "batch"
+    assert method.scope_for(options, fit=True) == "batch"
+
+
+@check()
+def a_wide_scope_is_not_claimed_without_need(method: Method, seed: int) -> None:
+    """Over a few batches, crediting groups apart changes the credit of whoever says "batch", by itself or by an option."""
+    wide = [{name: value} for name, value in method.widens.items()] + ([{}] if method.scope == "batch" else [])
+    for options in wide:
+        changed = False
+        for more in range(4):
+            given = case(method, seed + more)
+            whole = run(method, given, **options)
+            for part in pieces(given.batch, "group"):
+                try:
+                    alone = run(method, reorder(given, method, part), **options)
+                except ApportionError:
+                    continue
+                changed |= not np.allclose(alone.token, whole.token[index(given.batch, "token", part)], rtol=1e-6, atol=1e-9)
+        assert changed, f"{method.id} with {options} gives the same credit group by group: its scope is narrower"
+
+
 # --- what it refuses -----------------------------------------------------------------------------------
 
 

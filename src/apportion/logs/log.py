@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..batch import Batch
+from ..words import Scope
 
-Scope = Literal["trajectory", "group", "batch"]
 Format = Literal["batch", "chat", "atif", "verifiers", "padded"]
 
 #: Bytes of the file that one batch may hold; a group larger than this is a batch of its own.

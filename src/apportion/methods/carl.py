@@ -62,6 +62,7 @@ def collect(batch: Batch, sampler: Sampler, *, forks: int = 16, merge_root: bool
         "node=[0, 1, 0, 2], parent=[-1, 0, -1, 0])"
     ),
     grows=True,
+    scope="group",
 )
 def carl(
     batch: Batch,

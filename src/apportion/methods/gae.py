@@ -54,6 +54,8 @@ def fit(
     status="verified",
     unbiased="yes",
     smallest="Batch.from_turns([[1]], outcome=[1.0], value=[0.5])",
+    scope="trajectory",
+    widens={"whiten": True},
 )
 def gae(
     batch: Batch, *, value: Float, gamma: float = 1.0, lam: float = 1.0, whiten: bool = False, unit: Level = "token"

@@ -27,6 +27,7 @@ Statistics = Literal["trajectory", "row"]
         "Batch.from_turns([[1, 1], [1, 1]], outcome=[1.0, 0.0], group=[0, 0], "
         "state=['start', 'left', 'end', 'start', 'right', 'end'])"
     ),
+    scope="group",
 )
 def gigpo(
     batch: Batch,

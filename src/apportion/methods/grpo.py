@@ -27,6 +27,7 @@ Count = Literal["trajectory", "row"]
     status="verified",
     unbiased="no: dividing by the spread reweights prompts, and a rollout is part of its own mean (factor (n - 1)/n)",
     smallest="Batch.from_turns([[1], [1]], outcome=[1.0, 0.0], group=[0, 0])",
+    scope="group",
 )
 def grpo(
     batch: Batch,

@@ -82,6 +82,7 @@ def fit(
     status="secondary",
     unbiased="no: the hindsight ratio is no importance weight (no prior divides it), and both terms are divided by a spread",
     smallest=("(Batch.from_turns([[1, 1], [1]], outcome=[1.0, 0.0], group=[0, 0]), {'hindsight_logp': [-0.2, -2.0, -0.7]})"),
+    scope="group",
 )
 def hcapo(
     batch: Batch,

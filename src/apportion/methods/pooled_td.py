@@ -27,6 +27,7 @@ _SWEEPS = 10_000
         "Batch.from_turns([[1, 1], [1, 1]], outcome=[1.0, 0.0], group=[0, 0], "
         "state=['start', 'left', 'end', 'start', 'right', 'end'])"
     ),
+    scope="batch",
 )
 def pooled_td(batch: Batch, *, lam: float = 0.0, folds: int = 8) -> Credit:
     """Temporal differences against values pooled over all visits to a state by *other* trajectories.

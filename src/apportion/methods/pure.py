@@ -62,6 +62,8 @@ def fit(
     status="verified",
     unbiased="no: it maximises the worst process reward, not the return, and the baseline is one number for all positions",
     smallest="Batch.from_turns([[1], [1]], outcome=[1.0, 0.0], process=[0.9, -0.6], group=[0, 0], limit=2)",
+    scope="group",
+    widens={"whiten": True},
 )
 def pure(
     batch: Batch,

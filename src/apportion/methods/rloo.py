@@ -15,6 +15,7 @@ from ..words import Single
     status="verified",
     unbiased="yes",
     smallest="Batch.from_turns([[1], [1]], outcome=[1.0, 0.0], group=[0, 0])",
+    scope="group",
 )
 def rloo(batch: Batch, *, single: Single = "error") -> Credit:
     """Leave-one-out baseline: each rollout is compared with the mean of the others of its prompt.

@@ -19,6 +19,7 @@ from ..words import Single, Spread
     status="secondary",
     unbiased="no: group mean and prefix values contain the rollout's own reward, and the first part counts R - mean again",
     smallest="Batch.from_turns([[2], [2]], outcome=[1.0, 0.0], group=[0, 0], ids=[[7, 8], [7, 9]])",
+    scope="group",
 )
 def tempo(batch: Batch, *, spread: Spread = "population", eps: float = 1e-6, single: Single = "error") -> Credit:
     """GRPO plus temporal differences on the prefix tree that a group's responses form by themselves.

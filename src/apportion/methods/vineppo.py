@@ -84,6 +84,8 @@ def collect(
     status="verified",
     unbiased="yes",
     smallest="(Batch.from_turns([[1, 1]], outcome=[1.0]), {'prefix_value': [0.5, 0.8, 0.0]})",
+    scope="trajectory",
+    widens={"whiten": True},
 )
 def vineppo(
     batch: Batch,
