@@ -23,6 +23,10 @@ class OptionError(ApportionError, TypeError):
     """A method was called with an option or a source it does not know."""
 
 
+class TrainerError(ApportionError, ImportError):
+    """A trainer is missing, of a version that was not tested, or of a class the plug-in does not fit."""
+
+
 class TruthAccessError(ApportionError, PermissionError):
     """Exact truth was read outside an oracle."""
 
