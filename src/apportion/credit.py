@@ -39,6 +39,7 @@ class Credit:
     ``scored`` (per unit) False means null: the method has no opinion, and its value is 0.
     ``parts`` are summands worth seeing apart, ``targets`` what a critic should regress on. A method
     that resamples names the ``rows`` of its input that ``batch`` consists of (``batch.take(rows)``).
+    ``evidence`` says how each piece of recorded evidence came: given, a column, asked or learned.
     """
 
     batch: Batch
@@ -55,6 +56,7 @@ class Credit:
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     method: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
     segment: str | None = None
     rows: Int | None = None
 
@@ -133,6 +135,19 @@ class Credit:
         else:
             raise CreditError(f"values = {values!r}: expected 'token', 'keep' or one of {sorted(self.targets)}")
         return to_padded(self.batch, array)
+
+    def to_table(self, **how: Any) -> Any:
+        """The long credit table, one row per unit: see ``apportion.edges.credit_table``. how: level=, source=, stderr=."""
+        from .edges.credit_table import credit_table
+
+        return credit_table(self, **how)
+
+    @classmethod
+    def from_table(cls, table: Any, batch: Batch, **which: Any) -> Credit:
+        """The credit of ``batch`` that a table holds (``ap.read_credit`` reads one). which: method=, config=, level= …"""
+        from .edges.credit_join import from_table
+
+        return from_table(table, batch, **which)
 
     def __repr__(self) -> str:
         from .edges.show import credit_repr

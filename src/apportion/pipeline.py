@@ -61,7 +61,24 @@ def assign(
     found: dict[str, Any] = {"bill": result.bill + evidence.bill}
     if isinstance(result, Credit):
         found["diagnostics"] = {**evidence.diagnostics, **result.diagnostics}
+        found["evidence"] = {**result.evidence, **_came(spec, evidence, sources, fit, learned, given)}
     return relabelled(result, **found)
+
+
+def _came(
+    spec: Method, evidence: Evidence, sources: dict[str, Any], fit: bool, learned: Any, given: dict[str, Any]
+) -> dict[str, Any]:
+    """How the evidence that was not given came: who was asked or what was fitted, with all settings."""
+    how: dict[str, Any] = {}
+    for name, function, done in ((spec.source, spec.collect, spec.source in sources), ("fit", spec.fit, fit)):
+        if name is not None and function is not None and done:
+            how[name] = {n: given.get(n, p.default) for n, p in keywords(function).items() if n != "rng"}
+    if learned is not None:
+        how["learned"] = type(learned).__name__
+    if not how:
+        return {}
+    names = [*evidence.arrays, *(["batch"] if evidence.batch is not None else [])]
+    return {name: {**how, "provenance": evidence.provenance} for name in names}
 
 
 def _extra(function: Function | None) -> set[str]:

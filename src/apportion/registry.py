@@ -59,7 +59,7 @@ class Method:
     def scope_for(self, options: Mapping[str, Any] | None = None, *, fit: bool = False) -> Scope:
         """What must be credited together with these options; learning (``fit``) is always from the whole batch."""
         chosen = {**{n: p.default for n, p in self.options.items()}, **(options or {})}
-        wide = fit or any(chosen[option] == value for option, value in self.widens.items())
+        wide = fit or any(chosen[o] in (v if isinstance(v, tuple) else (v,)) for o, v in self.widens.items())
         return "batch" if wide else self.scope
 
     def __call__(self, batch: Batch, **given: Any) -> Credit | Preferences:
@@ -75,11 +75,14 @@ class Method:
         result: Credit | Preferences = self.function(view, **arrays, **options)
         chosen = {**{n: p.default for n, p in self.options.items()}, **options}
         chosen.pop("rng", None)  # a generator is no setting: it changes as it is used
+        labels: dict[str, Any] = {"method": self.id, "options": chosen}
+        if isinstance(result, Credit):
+            labels["evidence"] = {n: "column" if given.get(n) is None else "given" for n in self.evidence}
         # The method saw a view; its result names the whole batch (or the rows it took of it).
         if isinstance(result, Credit) and result.rows is not None:
-            return replace(result, batch=batch.take(result.rows), method=self.id, options=chosen)
+            return replace(result, batch=batch.take(result.rows), **labels)
         home = batch if result.batch is view else result.batch
-        return relabelled(result, batch=home, method=self.id, options=chosen)
+        return relabelled(result, batch=home, **labels)
 
     def smallest_call(self) -> tuple[Batch, dict[str, Any]]:
         """The smallest batch that works, and the evidence and options that go with it."""
@@ -180,7 +183,7 @@ def method(
     grows: True where ``collect`` returns a larger batch of fresh rollouts.
     scope: what a batch must hold whole for the credit to be right, so that a long log can be credited
     in pieces: each "trajectory" by itself, whole "group"s, or all of the "batch". widens: option ->
-    value with which the scope is the batch, whatever it is otherwise.
+    value (or tuple of values) with which the scope is the batch, whatever it is otherwise.
     """
 
     def register(function: Function) -> Function:
