@@ -1,0 +1,171 @@
+"""What is checked before TRL loads a model: its version, its class, its loss, and whether the method can be fed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...credit import Credit
+from ...edges.layout import plain_layout
+from ...errors import OptionError, TrainerError
+from ...evidence import SOURCES
+from ...feeds import Feed, feed
+from ...registry import Method, get, keywords
+from .. import honours
+from ..versions import check_version
+from .rollouts import WAYS
+
+#: TRL versions the plug-in was tested with: this one and above, below the other.
+TESTED = ("1.16.0", "1.17")
+
+
+@dataclass(frozen=True)
+class TrlLoss:
+    """A ``loss_type``. denominator: what it averages over, in our words.
+
+    detached: the importance ratio is a constant factor of the loss, so that credit stays with its
+    token even where one ratio is taken per completion.
+    """
+
+    denominator: str
+    detached: bool = False
+
+
+LOSSES: Mapping[str, TrlLoss] = {
+    "grpo": TrlLoss("sequence"),
+    "dapo": TrlLoss("token"),
+    "dr_grpo": TrlLoss("limit"),
+    "bnpo": TrlLoss("token"),
+    "cispo": TrlLoss("token", detached=True),
+    "sapo": TrlLoss("sequence"),
+    "luspo": TrlLoss("trajectory"),
+    "vespo": TrlLoss("token", detached=True),
+}
+
+#: Trainers of TRL that take no (B, T) advantages, and why.
+REFUSED: Mapping[str, str] = {
+    "GMPOTrainer": "its loss takes one advantage per completion and gives (B, T) a wrong shape",
+    "AsyncGRPOTrainer": "it packs samples with one scalar advantage each",
+    "RLOOTrainer": "its loss takes one advantage per completion; credit='rloo' on GRPOTrainer is the same estimator",
+    "A2POTrainer": "it computes its own advantages inside the loss",
+}
+
+
+def check_class(cls: type) -> None:
+    """Refuse classes whose loss cannot carry (B, T) advantages, by name; a mixin without a trainer passes."""
+    check_version("trl", TESTED, "apportion's plug-in")
+    order = [c.__name__ for c in cls.__mro__]
+    theirs = [c for c in cls.__mro__ if c.__module__.split(".")[0] == "trl"]
+    for base in theirs:
+        if base.__name__ in REFUSED:
+            raise TrainerError(f"CreditMixin does not fit {base.__name__}: {REFUSED[base.__name__]}")
+    if not theirs:
+        return
+    if "GRPOTrainer" not in [c.__name__ for c in theirs]:
+        raise TrainerError(f"CreditMixin does not fit {theirs[0].__name__}: write class T(CreditMixin, GRPOTrainer)")
+    if order.index("GRPOTrainer") < order.index("CreditMixin"):
+        raise TrainerError("CreditMixin stands behind GRPOTrainer and would do nothing: write class T(CreditMixin, GRPOTrainer)")
+    for base in theirs:
+        if base.__name__ != "GRPOTrainer" and "_compute_loss" in vars(base):
+            raise TrainerError(f"CreditMixin was not tested with the loss of {base.__name__}")
+
+
+def feeding(id_: str, options: Mapping[str, Any], *, states: bool = True) -> Feed:
+    """What TRL cannot give a method: log-probabilities and states are counted as there, because settings can bring them."""
+    have = ["reward", "outcome", "group", "ids", "limit", "truncated", "turn_reward", "logp", "ref_logp"]
+    own = {n: v for n, v in options.items() if n in get(id_).options}
+    return feed(id_, [*have, *(["state"] if states else [])], own)
+
+
+def check_method(
+    credit: str, options: Mapping[str, Any], config: Any, *, states: bool
+) -> tuple[Method, honours.Honours, list[str]]:
+    """The method, what TRL's loss honours, and what the user should hear, one sentence each.
+
+    config: a GRPOConfig, or the class itself for its defaults. states: whether anything may give them.
+    """
+    spec = get(credit)
+    _check_names(spec, options)
+    if config.loss_type not in LOSSES:
+        raise OptionError(f"loss_type = {config.loss_type!r}: CreditMixin knows {', '.join(LOSSES)}")
+    lacks = feeding(credit, options, states=states)
+    if lacks.columns:
+        ways = "; ".join(WAYS.get(name, f"TRL has no {name}") for name in lacks.columns)
+        raise OptionError(f"TRL cannot feed {credit} ({lacks.why_not}): {ways}")
+    asked = spec.source is not None and options.get(spec.source) is not None and spec.collect is not None
+    learned = spec.fit is not None and (options.get("fit") or options.get("learned") is not None)
+    if lacks.evidence and not asked and not learned:
+        raise OptionError(f"TRL cannot feed {credit}: {how_to_feed(lacks)}")
+    if spec.grows and asked:
+        raise OptionError(f"TRL cannot honour {credit} with {spec.source}=: it grows new rollouts, but TRL's batch is fixed")
+    result = _smallest(spec, options, config)
+    trainer = _honours(spec, result, config)
+    remarks = [r + _better(result) for r in honours.check(result, trainer)]
+    return spec, trainer, remarks + _ignored(config)
+
+
+def how_to_feed(lacks: Feed) -> str:
+    """What evidence is lacking and the ``credit_options`` that bring it."""
+    ways = [f"{{{lacks.source!r}: ...}}"] if lacks.source else []
+    ways += ["{'fit': True}"] if lacks.can_fit else []
+    return f"it has no {' and no '.join(lacks.evidence)}; pass credit_options={' or '.join(ways)}" if ways else lacks.why_not
+
+
+def _check_names(spec: Method, options: Mapping[str, Any]) -> None:
+    for name in spec.evidence:
+        if name in options:
+            raise OptionError(f"credit_options[{name!r}]: evidence differs from batch to batch; pass a source, or fit=True")
+    learning = {"fit", "learned"} if spec.fit else set()
+    asking = {spec.source} if spec.source else set()
+    parts = [f for f in (spec.collect, spec.fit) if f is not None]
+    known = set(spec.options).union(learning, asking, *(keywords(f) for f in parts))
+    stray = sorted(set(options) - known)
+    if stray:
+        raise OptionError(f"{spec.id} has no option '{stray[0]}'; credit_options may hold: {', '.join(sorted(known)) or 'none'}")
+    for name in asking & set(options):
+        if not isinstance(options[name], SOURCES[name]):
+            raise OptionError(f"{name} is {type(options[name]).__name__}, which is no {SOURCES[name].__name__}")
+
+
+def _smallest(spec: Method, options: Mapping[str, Any], config: Any) -> Any:
+    """The method's result on its smallest batch, with the options it will run with."""
+    batch, given = spec.smallest_call()
+    batch = batch.with_columns(limit=batch.limit or config.max_completion_length, layout=batch.layout or plain_layout(batch))
+    own = {n: v for n, v in options.items() if n in spec.options}
+    if "rng" in spec.options:
+        own.setdefault("rng", np.random.default_rng(0))
+    return spec(batch, **{**given, **own})
+
+
+def _honours(spec: Method, result: Any, config: Any) -> honours.Honours:
+    loss = LOSSES[config.loss_type]
+    ratios = {"token"}
+    if config.importance_sampling_level == "sequence" and config.loss_type != "vespo":
+        level = result.level if isinstance(result, Credit) else spec.unit
+        if level != "trajectory" and not loss.detached:
+            raise OptionError(
+                f"importance_sampling_level = 'sequence' with loss_type = {config.loss_type!r}: all tokens of a completion "
+                f"would get the gradient of its mean advantage, and {spec.id} gives one per {level}. "
+                "Set importance_sampling_level='token', or loss_type='cispo'"
+            )
+        ratios = {"token", "sequence"}
+    return honours.Honours(f"TRL (loss_type={config.loss_type!r})", frozenset(ratios), keep=True, denominator=loss.denominator)
+
+
+def _better(result: Any) -> str:
+    """The loss types that average as the method means it."""
+    fit = [f"loss_type={name!r}" for name, loss in LOSSES.items() if loss.denominator == result.loss.denominator]
+    return f"; {' and '.join(fit)} average{'s' * (len(fit) == 1)} over that" if fit else ""
+
+
+def _ignored(config: Any) -> list[str]:
+    """Settings of TRL's own advantages that the user changed and that no longer do anything."""
+    found = []
+    for name, default in (("scale_rewards", "group"), ("multi_objective_aggregation", "sum_then_normalize")):
+        value = getattr(config, name)
+        if value != default:
+            found.append(f"{name} = {value!r} is ignored: the method makes the advantages (see credit_options)")
+    return found
