@@ -199,7 +199,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"action": ONE, "logp": np.zeros((2, 5))}, r"logp has shape \(2, 5\), but action has shape \(2, 3\).*logp\[:, -3:\]"),
     ({"action": ONE, "ids": [["a"] * 3] * 2}, "ids holds"),
     ({"action": ONE, "turns": "runs"}, "turns = 'runs'"),
-    ({"action": ONE, "masked_reward": "drop"}, "masked_reward = 'drop'"),
+    ({"action": ONE, "masked_reward": "lose"}, "masked_reward = 'lose'"),
     ({"action": ONE, "turns": "mask", "turn_ids": ONE}, "pass one of them"),
     ({"action": ONE, "turn_ids": [[0, 1, 0], [0, 0, 0]]}, r"turn_ids\[0, 2\] = 0 comes after a larger id"),
     ({"action": ONE, "turn_ids": [[0, 1, -1], [0, 0, 0]]}, r"turn_ids\[0, 2\] = -1 on a policy token"),

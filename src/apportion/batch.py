@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -127,21 +127,22 @@ class Batch(Structure):
                 total += np.bincount(owner, weights=given, minlength=self.n_trajectories)
         return total
 
-    def rewards(self, axis: Axis) -> Float:
+    def rewards(self, axis: Axis, *, stray: Literal["move", "keep"] = "move") -> Float:
         """Every reward at the unit it belongs to; the outcome at the last one of its trajectory.
 
         On the token axis a turn's reward sits on the last *policy* token of the turn, the outcome
         on the last policy token of the trajectory, and a token reward that was put on an
-        observation token on the last policy token of its step: no reward is lost. Where all that
+        observation token on the last policy token of its step: no reward is lost. (stray="keep"
+        leaves it there, for recursions that take observation tokens for actions.) Where all that
         comes to the ``token_reward`` column as it stands, it is that (read-only) column.
         """
         given: list[tuple[Int, Float]] = []  # tokens and what is earned there
         if self.token_reward is not None:
             at = np.flatnonzero(self.token_reward != 0)
             reward = self.token_reward[at]
-            stray = at[~self.action[at]]
-            if stray.size:
-                step = np.searchsorted(self.offsets("step"), stray, side="right") - 1
+            outside = at[~self.action[at]]
+            if outside.size and stray == "move":
+                step = np.searchsorted(self.offsets("step"), outside, side="right") - 1
                 at[~self.action[at]] = self.last_action("step")[step]
             elif axis == "token" and self.turn_reward is None and self.outcome is None:
                 return self.token_reward

@@ -23,6 +23,10 @@ Kind = Literal["advantage", "reward", "weight"]
 #: Which spread divides a centred value: nothing, the sample (ddof 1) or the population (ddof 0).
 Spread = Literal["none", "sample", "population"]
 
+#: Over what the spread is taken: the group, all of the batch about its own mean, or what is left of
+#: the batch once every group's baseline is subtracted.
+SpreadOver = Literal["group", "batch", "centred_batch"]
+
 #: What a group of one gets: an error (no baseline can be made), its own value, or zero.
 Single = Literal["error", "raw", "zero"]
 

@@ -259,6 +259,11 @@ def pieces(batch: Batch, scope: str) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(over == g) for g in np.unique(over)]
 
 
+def widening(method: Method) -> list[dict[str, Any]]:
+    """Every option value with which the scope is the batch."""
+    return [{n: v} for n, value in method.widens.items() for v in (value if isinstance(value, tuple) else (value,))]
+
+
 @check()
 def its_scope_is_what_it_must_see_whole(method: Method, seed: int) -> None:
     """Credit piece by piece is the credit of the whole; what learns from the batch, or looks across groups, is not so cut."""
@@ -278,15 +283,15 @@ def its_scope_is_what_it_must_see_whole(method: Method, seed: int) -> None:
         same &= np.allclose(alone.unit, whole.unit[unit], rtol=1e-9, atol=1e-9)
         same &= np.allclose(alone.token, whole.token[token], rtol=1e-9, atol=1e-9)
     assert same or scope == "batch", f"{method.id} is declared to need a {scope} only"
-    for name, value in method.widens.items():
-        assert method.scope_for({name: value}) == "batch"
+    for wide in widening(method):
+        assert method.scope_for(wide) == "batch"
     assert method.scope_for(options, fit=True) == "batch"
 
 
 @check()
 def a_wide_scope_is_not_claimed_without_need(method: Method, seed: int) -> None:
     """Over a few batches, crediting groups apart changes the credit of whoever says "batch", by itself or by an option."""
-    wide = [{name: value} for name, value in method.widens.items()] + ([{}] if method.scope == "batch" else [])
+    wide = widening(method) + ([{}] if method.scope == "batch" else [])
     for options in wide:
         changed = False
         for more in range(4):

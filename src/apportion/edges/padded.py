@@ -22,7 +22,7 @@ from .turns import known_columns, offsets_of
 __all__ = ["Layout", "from_padded", "to_padded"]
 
 Turns = Literal["row", "mask"]
-MaskedReward = Literal["move", "error"]
+MaskedReward = Literal["move", "error", "keep", "drop"]
 
 _FLOATS = ("token_reward", "logp", "ref_logp", "value", "entropy", "outcome", "turn_reward")
 
@@ -68,7 +68,10 @@ def from_padded(
     errors. masked_reward: what happens to token_reward outside the mask. "move" (default) puts it
     on the last policy token at or before it in its row, else on the first: trainers score the last
     *attended* position, often a tool's token or padding, and to drop it would lose the outcome.
-    "error" refuses it.
+    "error" refuses it. Two more exist to reproduce trainers (``apportion conformance``): "keep" leaves
+    it on its token, which must be attended (gae with semantics="skyrl" lets it leak back from there;
+    everything else gives it to the last policy token of its step), and "drop" *loses* it, as verl's and
+    AReaL's GAE do.
     """
     mask = _mask("action", action if action is not None else response_mask, None)
     if action is not None and response_mask is not None:
@@ -110,7 +113,7 @@ def from_padded(
         elif axis[name] == "token":
             array = _same_shape(name, value, mask)
             if name == "token_reward":
-                array = _on_policy(array, mask, masked_reward)
+                array = _on_policy(array, mask, masked_reward, at)
             built[name] = _packed(name, array, at, packed, place)
         elif axis[name] == "trajectory":
             built[name] = per_row(name, value, order, rows_of, Batch.columns().get(name, {"kind": "codes"})["kind"])
@@ -198,8 +201,8 @@ def _whole(name: str, value: Any, mask: Bool, at: Int) -> Int:
     return ids.astype(np.int64)
 
 
-def _on_policy(reward: Array, mask: Bool, masked_reward: str) -> Array:
-    """Rewards outside the mask moved to the nearest policy token before them, else after, in their row."""
+def _on_policy(reward: Array, mask: Bool, masked_reward: str, at: Int) -> Array:
+    """Rewards outside the mask moved to the nearest policy token before them, else after, in their row (or as asked)."""
     hot = np.flatnonzero(reward.ravel() != 0)
     out = hot[~mask.ravel()[hot] & np.isfinite(reward.ravel()[hot])]
     if not out.size:
@@ -212,6 +215,18 @@ def _on_policy(reward: Array, mask: Bool, masked_reward: str) -> Array:
             f"token_reward[{r}, {c}] = {flat[out[0]]:g} lies outside the action mask: give it to a policy token, "
             "or choose masked_reward='move'"
         )
+    if masked_reward == "keep":
+        lost = out[~np.isin(out, at)]
+        if lost.size:
+            r, c = divmod(int(lost[0]), width)
+            raise BatchError(
+                f"token_reward[{r}, {c}] = {flat[lost[0]]:g} lies on padding, where nothing can be kept: "
+                "pass attention= (1 on every real token), or choose masked_reward='move'"
+            )
+        return reward
+    if masked_reward == "drop":
+        flat[out] = 0.0
+        return flat
     policy = np.flatnonzero(mask)
     before = np.searchsorted(policy, out, side="right") - 1
     before += (before < 0) | (policy[before] // width != out // width)

@@ -18,6 +18,7 @@ from ..structure import Bool, Float, Int
 from ..words import check_word
 
 Level = Literal["token", "turn"]
+Semantics = Literal["skip", "openrlhf", "skyrl"]
 
 
 def fit(
@@ -58,7 +59,14 @@ def fit(
     widens={"whiten": True},
 )
 def gae(
-    batch: Batch, *, value: Float, gamma: float = 1.0, lam: float = 1.0, whiten: bool = False, unit: Level = "token"
+    batch: Batch,
+    *,
+    value: Float,
+    gamma: float = 1.0,
+    lam: float = 1.0,
+    whiten: bool = False,
+    unit: Level = "token",
+    semantics: Semantics = "skip",
 ) -> Credit:
     """Generalised advantage estimation: exponentially weighted sums of a critic's one-step errors.
 
@@ -72,26 +80,40 @@ def gae(
     value a cut-off trajectory ends with 0, as trainers have it.
 
     gamma, lam: 1 and 1 (verl), both from 0 to 1; the classical lam is 0.95.
-    whiten: (A - mean)/sqrt(var + 1e-8) over all units of the batch, unbiased variance (verl), after
-    the returns were formed. PPO trainers do it; off by default, because it shifts every advantage by
+    whiten: (A - mean)/sqrt(var + 1e-8) over all units of the batch, unbiased variance (verl, SkyRL),
+    after the returns were formed; with semantics="openrlhf" the population's variance, at least 1e-8.
+    PPO trainers do it; off by default, because it shifts every advantage by
     the batch's mean and so is no longer an advantage.
     unit: "token", or "turn": V at the first policy token of each turn, the rewards of a turn
-    together, one value per turn (a turn is one action).
+    together, one value per turn (a turn is one action; the turn-level GAE of AReaL).
+    semantics: what the recursion does on observation tokens, which get 0 in every case. "skip": as
+    above (verl, AReaL, NeMo-RL). "openrlhf": it runs through them with V = r = 0, so the last token
+    before a tool's answer is bootstrapped with 0. "skyrl": they are actions (SkyRL, slime, ROLL, any
+    GAE without a mask): ``value`` is read on them, a token reward on one stays there, and whitening
+    counts them. With gamma = lam = 1 all three agree wherever each reward sits on a policy token.
+    ``apportion conformance`` compares them with the trainers themselves.
     targets: ``value``, what the critic should regress on, shape (T,).
 
     With the default gamma = lam = 1, A_t is the reward still to come minus V_t, unbiased for every V that
     does not look at what it judges; lam < 1 trades that for less variance: biased by the errors of V.
 
-    Source: Schulman et al., ICLR 2016; verl ``compute_gae_advantage_return``. OpenRLHF runs the recursion
-    through observation tokens with V = r = 0, which gives other numbers; not offered here.
+    Source: Schulman et al., ICLR 2016; verl ``compute_gae_advantage_return`` (the default), OpenRLHF
+    ``RemoteExperienceMaker.get_advantages_and_returns``, SkyRL ``compute_gae_advantage_return``.
     """
     check_word(unit, Level, "unit")
+    check_word(semantics, Semantics, "semantics")
+    if unit == "turn" and semantics != "skip":
+        raise OptionError(f"semantics = {semantics!r} is about observation tokens, and unit='turn' has none: leave it out")
     for name, factor in (("gamma", gamma), ("lam", lam)):
         if not 0 <= factor <= 1:
             raise OptionError(f"{name} = {factor}: expected a number from 0 to 1")
-    if not np.isfinite(value).all() and (unknown := batch.action & ~np.isfinite(value)).any():
+    needed = np.True_ if semantics == "skyrl" else batch.action
+    if not np.isfinite(value).all() and (unknown := needed & ~np.isfinite(value)).any():
         i = int(np.argmax(unknown))
-        raise OptionError(f"evidence 'value'[{i}] = {value[i]}: expected a number at every policy token")
+        which = "token: semantics='skyrl' reads observation tokens too" if semantics == "skyrl" else "policy token"
+        raise OptionError(f"evidence 'value'[{i}] = {value[i]}: expected a number at every {which}")
+    if semantics != "skip":
+        return _through(batch, value, gamma, lam, whiten, semantics)
     r, active, offsets = _rewards(batch, unit)
     v = value[scans.first_active(batch.action, batch.turn_offsets)] if unit == "turn" else value
     advantage, returns = scans.gae_and_returns(
@@ -104,6 +126,21 @@ def gae(
     if unit == "token":
         return Credit(batch, "token", unit=advantage, token=advantage, targets={"value": returns})
     return Credit.of(batch, unit, advantage, targets={"value": returns})
+
+
+def _through(batch: Batch, value: Float, gamma: float, lam: float, whiten: bool, semantics: Semantics) -> Credit:
+    """The recursion over every token, observations too; what it says on those is dropped at the end."""
+    actions = semantics == "skyrl"
+    r = batch.rewards("token", stray="keep" if actions else "move")
+    v = value if actions else np.where(batch.action, value, 0.0)
+    every = np.ones(batch.n_tokens, dtype=np.bool_)
+    a, returns = scans.gae_and_returns(r, v, every, batch.offsets("trajectory"), gamma, lam, _end(batch))
+    if whiten and actions:
+        a = whitened(a, every, out=a)
+    elif whiten:
+        a = whitened(a, batch.action, spread="population", clamp=True, out=a)
+    a, returns = (np.where(batch.action, x, 0.0) for x in (a, returns))
+    return Credit(batch, "token", unit=a, token=a, targets={"value": returns})
 
 
 def _rewards(batch: Batch, unit: Level) -> tuple[Float, Bool, Int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -12,10 +12,19 @@ from ..errors import OptionError
 from ..ops.groups import standardise
 from ..ops.scans import discounted_suffix
 from ..registry import method
-from ..words import Denominator, Single, Spread, check_word
+from ..words import Denominator, Single, Spread, SpreadOver, check_word
 
 Supervision = Literal["outcome", "process"]
 Count = Literal["trajectory", "row"]
+
+
+class _How(TypedDict):
+    """What every branch below passes to ``standardise``."""
+
+    spread: Spread
+    spread_over: SpreadOver
+    eps: float
+    single: Single
 
 
 @method(
@@ -28,11 +37,13 @@ Count = Literal["trajectory", "row"]
     unbiased="no: dividing by the spread reweights prompts, and a rollout is part of its own mean (factor (n - 1)/n)",
     smallest="Batch.from_turns([[1], [1]], outcome=[1.0, 0.0], group=[0, 0])",
     scope="group",
+    widens={"spread_over": ("batch", "centred_batch")},
 )
 def grpo(
     batch: Batch,
     *,
     spread: Spread = "sample",
+    spread_over: SpreadOver = "group",
     eps: float = 1e-6,
     single: Single = "error",
     denominator: Denominator = "sequence",
@@ -50,8 +61,10 @@ def grpo(
 
     spread: "sample" (ddof 1: verl, TRL, the default), "population", or "none": no division, which
     is **Dr. GRPO**, A_i = R_i - mean R = (n - 1)/n times RLOO.
-    eps: 1e-6 (verl); TRL has 1e-4, the paper none.
-    single: what a prompt with one rollout gets; verl gives R/(1 + eps) ("raw").
+    spread_over: "group"; "batch", one std of all rewards of the batch (TRL's scale_rewards="batch"); or
+    "centred_batch", one root mean square of all R - mean_G R (AReaL's std_level="batch").
+    eps: 1e-6 (verl, SkyRL); TRL has 1e-4, AReaL 1e-5, OpenRLHF 1e-9, torchrl and the paper none.
+    single: what a prompt with one rollout gets; verl gives R/(1 + eps) ("raw"), AReaL 0 ("zero").
     denominator: "sequence", the paper's mean over the tokens of a response; "token" is DAPO's and
     verl's, "limit" Dr. GRPO's constant (needs ``limit``, the generation limit).
     supervision: "process" reads ``process`` (null scores are left out and add nothing) instead of
@@ -73,14 +86,15 @@ def grpo(
     if denominator == "limit":
         batch.need("limit", "for grpo with denominator='limit'")
     loss = Loss(denominator=denominator)
+    how: _How = {"spread": spread, "spread_over": spread_over, "eps": eps, "single": single}
     if supervision == "process":
         score = batch.need("process", "for grpo with supervision='process'")
         over, known = batch.within("step", "group"), ~np.isnan(score)
-        x = standardise(score, over, spread=spread, eps=eps, single=single, counted=known, what="prompt (in steps)")
+        x = standardise(score, over, **how, counted=known, what="prompt (in steps)")
         offsets = np.searchsorted(batch.within("step", "trajectory"), np.arange(batch.n_trajectories + 1))
         return Credit.of(batch, "step", discounted_suffix(np.where(known, x, 0.0), offsets), loss=loss)
-    x = standardise(batch.reward, batch.within("trajectory", "group"), spread=spread, eps=eps, single=single)
+    x = standardise(batch.reward, batch.within("trajectory", "group"), **how)
     if count == "row":  # after the line above: a lone rollout is refused even where its rows are several
         owner, over = batch.within("row", "trajectory"), batch.within("row", "group")
-        x = standardise(batch.reward[owner], over, spread=spread, eps=eps, single=single)[batch.trajectory_rows[:-1]]
+        x = standardise(batch.reward[owner], over, **how)[batch.trajectory_rows[:-1]]
     return Credit.of(batch, "trajectory", x, loss=loss)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BatchError
-from ..words import Single, Spread, check_word
+from ..words import Single, Spread, SpreadOver, check_word
 from ._jit import frozen, jit
 
 Float = NDArray[np.float64]
@@ -42,6 +42,7 @@ def standardise(
     *,
     baseline: Baseline = "mean",
     spread: Spread = "none",
+    spread_over: SpreadOver = "group",
     eps: float = 1e-6,
     counted: NDArray[np.bool_] | None = None,
     single: Single = "error",
@@ -52,15 +53,19 @@ def standardise(
     x, over: shape (n,), one value and one group index (0..groups-1) per item.
     baseline: the group mean, the mean of the *other* members, or nothing.
     spread: none, sample (ddof 1) or population (ddof 0) standard deviation.
+    spread_over: the "group"; the "batch", one spread of all values about their common mean; or the
+    "centred_batch", one spread of all x - baseline about 0.
     counted: which items enter the statistics (default all); every item is transformed. An item
     that is not counted is taken for a copy of a counted one (another row of its trajectory).
     single: a group with one counted member raises, keeps its own value ("raw": mean 0, spread 1)
-    or gets 0; of no interest where no statistic is used. A group whose counted values are all
-    equal has spread 0 exactly, never rounding, and its members get 0 even with eps = 0.
+    or gets 0; of no interest where no statistic is used. Its own value is divided by the batch's
+    spread, where that is asked for. A group whose counted values are all equal has spread 0 exactly,
+    never rounding, and its members get 0 even with eps = 0.
     """
     check_word(baseline, Baseline, "baseline")
     check_word(spread, Spread, "spread")
     check_word(single, Single, "single")
+    check_word(spread_over, SpreadOver, "spread_over")
     x = np.asarray(x, dtype=np.float64)
     if baseline == "none" and spread == "none":
         return np.array(x)
@@ -79,12 +84,25 @@ def standardise(
     constant = _constant(x, over, counted, mean.size)
     if baseline != "none":
         centred[constant[over]] = np.where(lone[over], 0.0, _exact(x, mean, over))[constant[over]]
-    if spread != "none":
+    alone = 1.0  # what a lone member's own value is divided by
+    if spread != "none" and spread_over == "group":
         divisor = group_spread(x, over, ddof=1 if spread == "sample" else 0, counted=counted) + eps
         centred /= np.where(lone | (divisor == 0), 1.0, divisor)[over]
+        alone += eps
+    elif spread != "none":
+        values = (x if spread_over == "batch" else centred)[slice(None) if counted is None else counted]
+        alone = _batch_spread(values, spread, about_mean=spread_over == "batch") + eps or 1.0
+        centred /= alone
     if lone.any():
-        centred = np.where(lone[over], x / (1 + eps * (spread != "none")) if single == "raw" else 0.0, centred)
+        centred = np.where(lone[over], x / alone if single == "raw" else 0.0, centred)
     return centred
+
+
+def _batch_spread(x: Float, spread: Spread, *, about_mean: bool) -> float:
+    """One standard deviation of all values, about their mean or about 0; exactly 0 where they are all equal (all 0)."""
+    if about_mean:
+        return float(group_spread(x, np.zeros(x.size, dtype=np.int64), ddof=1 if spread == "sample" else 0)[0])
+    return float(np.sqrt(np.square(x).sum() / max(x.size - (spread == "sample"), 1)))
 
 
 def group_spread(x: Float, over: Int, *, ddof: int, counted: NDArray[np.bool_] | None = None) -> Float:
