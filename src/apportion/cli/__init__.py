@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import ApportionError
-from . import methods
+from . import assign, methods
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         _app()(args=None if argv is None else list(argv), prog_name="apportion")
     except ApportionError as error:
         sys.stderr.write(f"apportion: {error}\n")
+        raise SystemExit(2) from None
+    except OSError as error:  # a file that is not there, a full disk
+        sys.stderr.write(f"apportion: {error.filename or 'file'}: {error.strerror or error}\n")
         raise SystemExit(2) from None
 
 
@@ -40,6 +43,7 @@ def _app() -> typer.Typer:
     app.callback()(_root)
     app.command(name="methods")(methods.list_methods)
     app.command(name="explain")(methods.explain)
+    app.command(name="assign")(assign.assign)
     if importlib.util.find_spec("apportion.cli.bench"):
         app.add_typer(importlib.import_module("apportion.cli.bench").app, name="bench")
     return app

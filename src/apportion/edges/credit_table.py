@@ -164,14 +164,15 @@ def _rows(credit: Credit, level: Unit, words: dict[str, str], stderr: Float | No
         columns[name] = _names(name, getattr(batch, name), owner, n)
     columns |= {"level": _word(level, n), "unit": unit, "start": start, "end": end}
     columns["value"] = pa.array(value[chosen], mask=~scored[chosen])
-    columns["kept"] = _kept(credit, level)[chosen]
+    columns["kept"] = kept_on(credit, level)[chosen]
     columns |= {name: _word(word, n) for name, word in words.items()}
     error = np.full(n, np.nan) if stderr is None else stderr[chosen]
     columns["stderr"] = pa.array(error, mask=np.isnan(error))
     return pa.table({name: columns[name] for name in COLUMNS}, schema=schema())
 
 
-def _kept(credit: Credit, level: Unit) -> Bool:
+def kept_on(credit: Credit, level: Unit) -> Bool:
+    """Whether any policy token of each unit enters the loss."""
     if level == "token":
         return credit.kept
     total = np.concatenate(([0], np.cumsum(credit.kept, dtype=np.int64)))

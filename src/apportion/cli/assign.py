@@ -1,0 +1,191 @@
+"""``apportion assign``: credit for every unit of a log, as a long table beside it."""
+
+from __future__ import annotations
+
+import json as _json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from ..batch import Batch
+from ..credit import Credit
+from ..edges.credit_file import SUFFIXES, CreditWriter
+from ..edges.credit_table import kept_on, on_level
+from ..edges.strips import bars
+from ..errors import OptionError
+from ..logs import Log
+from ..pipeline import assign as credit_of
+from ..words import Unit, check_word
+from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, opened
+from .settings import Chosen, Fit, Force, OptionPairs, Seed, check_output, choose, refuse_unfed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHOW_AFTER = 2.0  # seconds until there is a progress bar
+SAMPLE = 1 << 16  # values behind a histogram
+
+Methods = Annotated[list[str], typer.Option("--method", help="A method; may be given several times.", show_default=False)]
+Out = Annotated[Path, typer.Option("-o", "--out", help=f"The table: {', '.join(SUFFIXES)}.", show_default=False)]
+Level = Annotated[str | None, typer.Option(help="Credit per token, step, turn or trajectory (default: the method's own).")]
+
+
+def assign(
+    log: LogPath,
+    method: Methods,
+    out: Out,
+    option: OptionPairs = None,
+    fit: Fit = False,
+    level: Level = None,
+    seed: Seed = 0,
+    reward: Reward = None,
+    turn_reward: TurnReward = None,
+    group: Group = None,
+    state: State = None,
+    format_: FormatName = None,
+    tokenizer: Tokenizer = None,
+    force: Force = False,
+    json: AsJson = False,
+) -> None:
+    """Credit a log: one row per unit and method, streamed into one file that is whole or not there."""
+    chosen = choose(method, option or [], fit)
+    if level is not None:
+        check_level(level)
+    check_output(out, SUFFIXES, force)
+    source = opened(log, reward=reward, turn_reward=turn_reward, group=group, state=state, format=format_, tokenizer=tokenizer)
+    refuse_unfed(chosen, next(source.batches("trajectory", 1)), log)
+    if not json:
+        say(source)
+    tallies: dict[str, Tally] = {one.spec.id: Tally(level or one.spec.unit) for one in chosen}
+    try:
+        with progress(source.trajectories * len(chosen)) as step, CreditWriter(out) as writer:
+            for one, credit in credits(source, chosen, seed):
+                more = {"seed": seed} if one.draws else {}
+                table = writer.append(credit, level=level, **more)
+                tallies[one.spec.id].add(credit, level, table.num_rows, _config(table))
+                step(credit.batch.n_trajectories)
+    except KeyboardInterrupt:
+        typer.echo("stopped: nothing was written", err=True)
+        raise typer.Exit(130) from None
+    if json:
+        methods = [{"method": id_, **tally.facts()} for id_, tally in tallies.items()]
+        told = {"out": str(out), "rows": writer.rows, "trajectories": source.trajectories, "groups": source.groups}
+        typer.echo(_json.dumps({**told, "format": source.format, "assumed": list(source.assumed), "methods": methods}, indent=2))
+        return
+    typer.echo(f"wrote {out}: {writer.rows:,} rows for {source.trajectories:,} trajectories")
+    for id_, tally in tallies.items():
+        typer.echo(f"  {id_:<10} {tally.line()}")
+
+
+def check_level(level: str) -> None:
+    try:
+        check_word(level, Unit, "--level")
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+
+
+def say(log: Log) -> None:
+    """What the log was taken for, and what was assumed of it."""
+    typer.echo(f"{log.path}: {log.format}, {log.trajectories:,} trajectories in {log.groups:,} groups")
+    for sentence in log.assumed:
+        typer.echo(f"  {sentence}")
+
+
+def credits(log: Log, chosen: list[Chosen], seed: int) -> Iterator[tuple[Chosen, Credit]]:
+    """Credit of every batch by every method; methods that must see as much share one reading of the log."""
+    for scope in dict.fromkeys(one.scope for one in chosen):
+        together = [one for one in chosen if one.scope == scope]
+        draws = {one.spec.id: np.random.default_rng(seed) for one in together}
+        for batch in log.batches(scope):
+            for one in together:
+                yield one, one_credit(one, batch, draws[one.spec.id])
+
+
+def one_credit(one: Chosen, batch: Batch, rng: np.random.Generator) -> Credit:
+    result = credit_of(batch, one.spec.id, rng=rng, fit=one.fit, **one.options)
+    if not isinstance(result, Credit):
+        raise OptionError(f"{one.spec.id} makes pairs of preferences, no credit: use it from Python")
+    return result
+
+
+def _config(table: Any) -> str:
+    return str(table["config"][0].as_py()) if table.num_rows else ""
+
+
+class Tally:
+    """Count, nulls and spread of values that come in pieces, with an even sample of them for a histogram."""
+
+    def __init__(self, level: str) -> None:
+        self.level, self.config = level, ""
+        self.rows = self.units = self.null = self.dropped = 0
+        self.total, self.low, self.high = 0.0, np.inf, -np.inf
+        self._sample: list[Any] = []
+        self._every = 1
+
+    def add(self, credit: Credit, level: Any, rows: int, config: str) -> None:
+        at = level or credit.level
+        (values, scored), kept = on_level(credit, at), kept_on(credit, at)
+        if at == "token":  # what the environment wrote is not credited
+            values, scored, kept = (array[credit.batch.action] for array in (values, scored, kept))
+        self.level, self.config = at, config
+        self.rows += rows
+        self.units += values.size
+        self.dropped += int((~kept).sum())
+        self.null += int((~scored).sum())
+        values = values[scored]
+        if values.size:
+            self.total += float(values.sum())
+            self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+            self._sample.append(values[:: self._every])
+            while sum(v.size for v in self._sample) > SAMPLE:
+                self._sample, self._every = [np.concatenate(self._sample)[::2]], 2 * self._every
+
+    def facts(self) -> dict[str, Any]:
+        scored = self.units - self.null
+        found = {"min": self.low, "mean": self.total / max(scored, 1), "max": self.high}
+        spread = {name: value if scored else None for name, value in found.items()}
+        counts = {"rows": self.rows, "units": self.units, "null": self.null, "dropped": self.dropped}
+        return {"level": self.level, "config": self.config, **counts, **spread}
+
+    def line(self) -> str:
+        what = f"{self.units:,} {self.level}s" if not self.level.endswith("y") else f"{self.units:,} trajectories"
+        what += f" and {self.rows - self.units:,} tokens" if self.rows > self.units else ""
+        what += f", {self.null:,} null (no opinion)" if self.null else ""
+        what += f", {self.dropped:,} out of the loss" if self.dropped else ""
+        if self.units == self.null:
+            return what
+        facts = self.facts()
+        spread = "  ".join(f"{name} {facts[name]:.4g}" for name in ("min", "mean", "max"))
+        return f"{what}  {spread}  [{bars(np.concatenate(self._sample))}]  config {self.config}"
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal's standard error, once it has taken longer than two seconds."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    begun = time.monotonic()
+    with_bar = Progress(console=console, transient=True)
+    task = with_bar.add_task("trajectories", total=total)
+
+    def step(done: int) -> None:
+        with_bar.advance(task, done)
+        if not with_bar.live.is_started and time.monotonic() - begun > SHOW_AFTER:
+            with_bar.start()
+
+    try:
+        yield step
+    finally:
+        with_bar.stop()
+        sys.stderr.flush()
