@@ -11,7 +11,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 WORDS = ["<pad>", "<end>", "<unk>", "user", "bot", "tool", "go", "left", "right", "stop", "room", "0", "1", "2", "3"]
 
-# "go left" and "go right" are tool calls; everything else is an answer.
+# "left" and "right" are tool calls, wherever they stand; everything else is an answer.
 TEMPLATE = (
     "{% for m in messages %}"
     "{% if m.role == 'user' %}user {{ m.content }} {% endif %}"
@@ -27,11 +27,14 @@ SCHEMA = {
         "content": {"type": "string", "x-regex": r"^(.*)$"},
         "tool_calls": {
             "type": "array",
-            "x-regex-iterator": r"go (left|right)",
+            # several in one answer are parallel calls of one turn
+            "x-regex-iterator": r"\b(left|right)\b",
             "items": {
                 "type": "object",
-                "x-regex": r"(?P<name>left|right)",
-                "properties": {"type": {"const": "function"}, "function": {"type": "object"}},
+                "properties": {
+                    "type": {"const": "function"},
+                    "function": {"type": "object", "properties": {"name": {"type": "string"}, "arguments": {"const": {}}}},
+                },
             },
         },
     },
@@ -100,3 +103,46 @@ def prompts(n: int = 8) -> Any:
     from datasets import Dataset
 
     return Dataset.from_dict({"prompt": [f"user room {i % 4} bot" for i in range(n)]})
+
+
+def chats(n: int = 8) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_dict({"prompt": [[{"role": "user", "content": "room 1"}]] * n})
+
+
+#: Words a policy may not write in the corridor, so that a random one often calls a tool.
+SILENT = [i for i, word in enumerate(WORDS) if word not in ("<end>", "left", "right", "stop", "go")]
+
+
+class Corridor:
+    """Rooms 0 to 3; a step to the right earns 0.1, and the end of the corridor 1."""
+
+    def reset(self, **row: Any) -> None:
+        self.at, self.earned = 1, 0.0
+        self.state = "room 1"
+
+    def left(self) -> str:
+        """Go left.
+
+        Returns:
+            The room that is there.
+        """
+        return self._move(-1)
+
+    def right(self) -> str:
+        """Go right.
+
+        Returns:
+            The room that is there.
+        """
+        return self._move(1)
+
+    def _move(self, by: int) -> str:
+        before, self.at = self.at, min(max(self.at + by, 0), 3)
+        self.earned += 0.1 * max(self.at - before, 0)
+        self.state = f"room {self.at}"
+        return self.state
+
+    def get_reward(self) -> float:
+        return float(self.at == 3)

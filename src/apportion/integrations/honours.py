@@ -49,8 +49,8 @@ def check(result: Credit | Preferences, trainer: Honours) -> list[str]:
         raise OptionError(f"{where}: keep takes tokens out of the loss and its denominator")
     if loss.denominator == trainer.denominator:
         return []
-    has = trainer.denominator or "something else"
-    return [f"{result.method} is meant for a loss averaged over {loss.denominator}s; {trainer.trainer} is set to {has}"]
+    has = f"has {trainer.denominator!r}" if trainer.denominator else "has none of ours"
+    return [f"{result.method} is meant for a loss with denominator {loss.denominator!r}; {trainer.trainer} {has}"]
 
 
 def check_at_start(spec: Method, options: Mapping[str, Any], trainer: Honours) -> list[str]:

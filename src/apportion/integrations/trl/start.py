@@ -157,8 +157,8 @@ def _honours(spec: Method, result: Any, config: Any) -> honours.Honours:
 
 def _better(result: Any) -> str:
     """The loss types that average as the method means it."""
-    fit = [f"loss_type={name!r}" for name, loss in LOSSES.items() if loss.denominator == result.loss.denominator]
-    return f"; {' and '.join(fit)} average{'s' * (len(fit) == 1)} over that" if fit else ""
+    fit = [repr(name) for name, loss in LOSSES.items() if loss.denominator == result.loss.denominator]
+    return f" (loss_type = {' or '.join(fit)} averages like that)" if fit else ""
 
 
 def _ignored(config: Any) -> list[str]:
