@@ -132,7 +132,8 @@ class Tally:
         at = level or credit.level
         (values, scored), kept = on_level(credit, at), kept_on(credit, at)
         if at == "token":  # what the environment wrote is not credited
-            values, scored, kept = (array[credit.batch.action] for array in (values, scored, kept))
+            own = credit.batch.action
+            values, scored, kept = values[own], scored[own], kept[own]
         self.level, self.config = at, config
         self.rows += rows
         self.units += values.size

@@ -184,9 +184,10 @@ def _levels(table: pa.Table, told: dict[str, Any], level: Unit | None) -> tuple[
     there = levels_of([words[c] for c in np.unique(codes) if c >= 0])
     if level is not None and level not in there:
         raise CreditError(f"level = {level!r}: the rows of these trajectories are of level {', '.join(there) or 'none'}")
-    own = told.get("level")
     if level is None and not there:
         raise CreditError("the credit table has no rows for the trajectories of this batch")
+    # Without a header: token rows beside those of one level are what that level's tokens get.
+    own = told.get("level") or (there[-1] if len(there) <= 2 else None)
     if level is None and len(there) > 1 and (own not in there or set(there) - {own, "token"}):
         raise CreditError(f"the table holds levels {', '.join(there)}: choose one with level=")
     chosen = level or (own if own in there else there[0])

@@ -120,8 +120,9 @@ def on_level(credit: Credit, level: Unit) -> tuple[Float, Bool]:
         np.add.at(cover, table.start[scored], 1)
         np.add.at(cover, table.end[scored], -1)
         opinion = batch.action & (np.cumsum(cover[:-1]) > 0)
+    opinion |= credit.token != 0  # credit is an opinion, wherever it stands
     if level == "token":
-        return np.where(opinion, credit.token, 0.0), opinion
+        return credit.token, opinion
     owner, n = batch.within("token", level)[opinion], batch.count(level)
     count = np.bincount(owner, minlength=n)
     mean = np.bincount(owner, weights=credit.token[opinion], minlength=n) / np.maximum(count, 1)
