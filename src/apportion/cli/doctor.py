@@ -1,0 +1,47 @@
+"""``apportion doctor``: what is wrong with a log, and what methods could make of it."""
+
+from __future__ import annotations
+
+import json as _json
+from typing import Annotated
+
+import typer
+
+from ..logs import Log
+from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, opened
+
+Methods = Annotated[
+    str | None, typer.Option("--methods", help="Ids separated by commas (default: all that the columns feed without asking).")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 1 if there is a problem.")]
+Vocabulary = Annotated[int | None, typer.Option("--vocabulary", help="Number of token ids the tokenizer has.")]
+
+
+def doctor(
+    log: LogPath,
+    methods: Methods = None,
+    vocabulary: Vocabulary = None,
+    reward: Reward = None,
+    turn_reward: TurnReward = None,
+    group: Group = None,
+    state: State = None,
+    format_: FormatName = None,
+    tokenizer: Tokenizer = None,
+    strict: Strict = False,
+    json: AsJson = False,
+) -> None:
+    """Examine a log: signal, masks, rewards, states, log-probs, and where credit would go. Worst first."""
+    from ..doctor import examine_log
+
+    def opening() -> Log:
+        return opened(log, reward=reward, turn_reward=turn_reward, group=group, state=state, format=format_, tokenizer=tokenizer)
+
+    wanted = None if methods is None or methods == "all" else [m.strip() for m in methods.split(",") if m.strip()]
+    diagnosis = examine_log(opening, methods=wanted, vocabulary=vocabulary)
+    if json:
+        typer.echo(_json.dumps({"log": str(log), **diagnosis.to_plain()}, indent=2))
+    else:
+        typer.secho(str(log), bold=True)
+        typer.echo(str(diagnosis))
+    if strict and diagnosis.problems:
+        raise typer.Exit(1)
