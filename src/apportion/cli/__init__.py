@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import ApportionError
-from . import assign, doctor, inspect, methods
+from . import assign, doctor, inspect, lens, methods
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -44,6 +44,7 @@ def _app() -> typer.Typer:
     app.command(name="methods")(methods.list_methods)
     app.command(name="explain")(methods.explain)
     app.command(name="assign")(assign.assign)
+    app.command(name="lens")(lens.lens)
     app.command(name="inspect")(inspect.inspect)
     app.command(name="doctor")(doctor.doctor)
     if importlib.util.find_spec("apportion.cli.bench"):

@@ -6,6 +6,7 @@ anyone's own logs (:func:`write_lens`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -15,11 +16,13 @@ import numpy as np
 
 from ..batch import Batch
 from ..credit import Credit
+from ..edges.credit_table import kept_on, on_level
 from ..errors import BenchError, CreditError
 from ..structure import Float
 from .embed import asset, page, safe_json, write_text
 
 LONGEST_TEXT = 2000  # characters of a turn that are shown
+LONGEST_SEEN = 500  # characters of one message of the user or a tool, where the turn does not fit as it is
 BUDGET = 1_600_000  # bytes of lens data in one page
 
 LensUnit = Literal["turn", "step"]
@@ -44,34 +47,61 @@ def write_lens(
     """
     data = lens_data(batch, credits, truth=truth, luck=luck, unit=unit)
     shown, left_out = fit_budget(data)
-    html = page("lens.html.jinja", [asset("templates/lens.js")], title=title, left_out=left_out, embedded={"lens": shown})
+    return write_page(shown, out, left_out=left_out, title=title)
+
+
+def write_page(data: Mapping[str, Any], out: str | Path, *, left_out: int, title: str, notes: Sequence[str] = ()) -> Path:
+    """The page that shows ``data`` (:func:`lens_data`); notes: what a reader should know of where it comes from."""
+    scripts = [asset("templates/lens.js")]
+    html = page("lens.html.jinja", scripts, title=title, left_out=left_out, notes=list(notes), embedded={"lens": data})
     return write_text(html, out)
 
 
 def lens_data(
-    batch: Batch, credits: Mapping[str, Credit], *, truth: Any = None, luck: Any = None, unit: LensUnit = "turn"
+    batch: Batch,
+    credits: Mapping[str, Credit],
+    *,
+    truth: Any = None,
+    luck: Any = None,
+    unit: LensUnit = "turn",
+    trajectories: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """A batch and its credit in the form of a run folder's ``lens.json``, one task per group."""
+    """A batch and its credit in the form of a run folder's ``lens.json``, one task per group.
+
+    trajectories: which ones (default: all).
+    """
     if not credits:
         raise CreditError("credits is empty: give at least one, for example {'gigpo': ap.assign(batch, 'gigpo')}")
     values = {name: _values(batch, name, credit, unit) for name, credit in credits.items()}
     extra = {name: _known(batch, name, given, unit) for name, given in (("truth", truth), ("luck", luck)) if given is not None}
+    dropped = {name: ~kept_on(credit, unit) for name, credit in credits.items()}
     owner = batch.within(unit, "trajectory")
     starts = np.searchsorted(owner, np.arange(batch.n_trajectories + 1))
     groups: dict[str, list[dict[str, Any]]] = {}
-    for i in range(batch.n_trajectories):
+    for i in range(batch.n_trajectories) if trajectories is None else trajectories:
         part = slice(int(starts[i]), int(starts[i + 1]))
         group = "all trajectories" if batch.group is None else str(batch.group.name(i))
         groups.setdefault(group, []).append(
             {
                 "id": str(batch.trajectory.name(i)),
                 "reward": float(batch.reward[i]) if _has_reward(batch) else None,
-                "turns": [{"text": text} for text in _texts(batch, unit, part)],
+                **({"truncated": True} if batch.truncated is not None and batch.truncated[i] else {}),
+                "turns": _turns(batch, unit, part),
                 "methods": {name: _numbers(v[part]) for name, v in values.items()},
+                "dropped": {name: np.flatnonzero(v[part]).tolist() for name, v in dropped.items() if v[part].any()},
                 **{name: _numbers(v[part]) for name, v in extra.items()},
             }
         )
-    return {"unit": unit, "tasks": [{"task": name, "trajectories": t} for name, t in groups.items()]}
+    return {"unit": unit, "overview": True, "tasks": [{"task": name, "trajectories": t} for name, t in groups.items()]}
+
+
+def _turns(batch: Batch, unit: LensUnit, part: slice) -> list[dict[str, Any]]:
+    """Text, size and reward of each unit; "tokens" is a pair: all of them, and those the policy wrote."""
+    size, own = np.diff(batch.offsets(unit))[part].tolist(), batch.action_count(unit)[part].tolist()
+    made = [{"text": text, "tokens": [n, k]} for text, n, k in zip(_texts(batch, unit, part), size, own, strict=True)]
+    if unit == "turn" and batch.turn_reward is not None:
+        made = [{**turn, "reward": r} for turn, r in zip(made, _numbers(batch.turn_reward[part]), strict=True)]
+    return made
 
 
 def _has_reward(batch: Batch) -> bool:
@@ -82,10 +112,9 @@ def _values(batch: Batch, name: str, credit: Credit, unit: LensUnit) -> Float:
     """The credit on the lens's unit; NaN where the method has no opinion."""
     if credit.batch is not batch and not credit.batch.same(batch):
         raise CreditError(f"credits[{name!r}] credits another batch: give the lens credit.batch")
-    values = np.array(credit.on(unit))
-    if credit.scored is not None and credit.level == unit:
-        values[~credit.scored] = np.nan
-    return values
+    values, scored = on_level(credit, unit)
+    found: Float = np.where(scored, values, np.nan)
+    return found
 
 
 def _known(batch: Batch, name: str, given: Any, unit: LensUnit) -> Float:
@@ -141,6 +170,15 @@ def check_lens(data: Mapping[str, Any]) -> dict[str, Any]:
     return {**data, "tasks": tasks}
 
 
+def lens_size(data: Mapping[str, Any]) -> int:
+    """Bytes of the page that these trajectories would take."""
+    return sum(_size_of(x) for task in data["tasks"] for x in task["trajectories"])
+
+
+def _size_of(trajectory: Mapping[str, Any]) -> int:
+    return len(safe_json({**trajectory, "turns": [_cut(t) for t in trajectory["turns"]]}).encode())
+
+
 def fit_budget(data: Mapping[str, Any], budget: int = BUDGET) -> tuple[dict[str, Any], int]:
     """As many trajectories as fit in ``budget`` bytes, taken in turn from every task; and how many did not."""
     tasks = [{**t, "trajectories": []} for t in data["tasks"]]
@@ -161,8 +199,26 @@ def fit_budget(data: Mapping[str, Any], budget: int = BUDGET) -> tuple[dict[str,
     return {**data, "tasks": [t for t in tasks if t["trajectories"]]}, left_out
 
 
+_ROLE = re.compile(r"^(?=(?:system|developer|user|assistant|tool): )", re.MULTILINE)
+
+
 def _cut(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn whose text fits: first what the policy was shown is shortened, then the whole.
+
+    A tool's output may be a thousand times longer than the call that the credit is for.
+    """
     text = turn["text"]
+    if len(text) > LONGEST_TEXT and _ROLE.match(text):
+        parts = _ROLE.split(text)
+        text = "".join(p if p.startswith("assistant: ") else _middle_out(p, LONGEST_SEEN) for p in parts)
     if len(text) > LONGEST_TEXT:
         text = f"{text[:LONGEST_TEXT]} … ({len(text) - LONGEST_TEXT:,} more characters)"
     return {**turn, "text": text}
+
+
+def _middle_out(text: str, most: int) -> str:
+    """The beginning and the end of a text: an error message tends to stand last."""
+    if len(text) <= most:
+        return text
+    tail = most // 4
+    return f"{text[: most - tail]}\n… ({len(text) - most:,} more characters) …\n{text[-tail:]}"

@@ -7,7 +7,9 @@
     node.append(...children.filter((c) => c !== null));
     return node;
   };
-  const LABEL = 132; // px, the row headings
+  const label = () => (window.innerWidth <= 720 ? 92 : 132); // px, the row headings
+  const ROLE = /^(?=(?:system|developer|user|assistant|tool): )/m;
+  const many = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : word.endsWith("y") ? "" : "s"}`;
   const show = (v) => (v === null || v === undefined ? "no opinion" : v === 0 ? "0" : (v > 0 ? "+" : "−") + Number(Math.abs(v).toPrecision(3)));
   const largest = (rows) => Math.max(0, ...rows.flatMap((r) => r.values.filter((v) => v !== null).map(Math.abs)));
 
@@ -15,7 +17,9 @@
     const rows = [];
     if (trajectory.truth) rows.push({ id: "truth", name: "exact truth", values: trajectory.truth, known: true });
     if (trajectory.luck) rows.push({ id: "luck", name: "luck", values: trajectory.luck, known: true });
-    for (const [id, values] of Object.entries(trajectory.methods)) rows.push({ id, name: titles[id] || id, values, known: false });
+    for (const [id, values] of Object.entries(trajectory.methods)) {
+      rows.push({ id, name: titles[id] || id, values, known: false, dropped: new Set((trajectory.dropped || {})[id] || []) });
+    }
     return rows;
   }
 
@@ -24,6 +28,28 @@
     const known = rows.filter((r) => r.known);
     const top = largest(rows), own = largest(known);
     return rows.map((r) => (shared ? top : r.known ? own : largest([r])));
+  }
+
+  // Messages apart, each under its role, where the text is a chat; else the text as it is.
+  function said(text) {
+    if (!text) return [make("pre", { class: "lens-text" }, "(no text recorded)")];
+    if (text.search(ROLE) !== 0) return [make("pre", { class: "lens-text" }, text)];
+    const box = make("div", { class: "lens-text" });
+    for (const part of text.split(ROLE)) {
+      const at = part.indexOf(": "), role = part.slice(0, at);
+      box.append(make("div", { class: `message ${role}` }, make("span", { class: "role" }, role), make("pre", {}, part.slice(at + 2).replace(/\n$/, ""))));
+    }
+    return [box];
+  }
+
+  // A trajectory as one strip: hard-edged stripes, a colour per unit.
+  function stripes(row, top) {
+    const n = row.values.length, stops = row.values.map((v, k) => {
+      const m = v === null || !top ? 0 : Math.round((100 * Math.abs(v)) / top);
+      const color = v === null || (row.dropped && row.dropped.has(k)) ? "transparent" : `color-mix(in oklab, var(--${v > 0 ? "pos" : "neg"}) ${m}%, var(--zero))`;
+      return `${color} ${((100 * k) / n).toFixed(3)}% ${((100 * (k + 1)) / n).toFixed(3)}%`;
+    });
+    return `linear-gradient(90deg, ${stops.join(",")})`;
   }
 
   function lens(root, data) {
@@ -35,17 +61,24 @@
     const scroller = make("div", { class: "lens-scroll" });
     const panel = make("div", { class: "lens-panel", "aria-live": "polite" });
     const prompt = make("p", { class: "lens-prompt" });
+    const about = make("p", { class: "lens-about" });
+    const method = make("select", { id: "lens-overview" }), strips = make("div", { class: "lens-strips" });
+    const overview = make("section", { class: "lens-all", "aria-label": "All trajectories" },
+      make("div", { class: "controls" }, make("h3", {}, ""), make("label", {}, "Method ", method)), strips);
+    const some = (test) => data.tasks.some((t) => t.trajectories.some(test));
     root.append(
       make("div", { class: "controls" },
         make("label", {}, "Task ", task), make("label", {}, "Trajectory ", trajectory),
         make("fieldset", {}, make("legend", {}, "Colour scale"),
           make("label", {}, own, " each row its own"), make("label", {}, shared, " one for all rows"))),
-      prompt, scroller,
+      about, prompt, scroller,
       make("p", { class: "lens-key", "aria-hidden": "true" },
-        make("span", { class: "ramp" }), "hurt · 0 · helped", ...(data.tasks.some((t) => t.trajectories.some((x) => x.turns.some((u) => u.fork))) ? [make("span", { class: "fork-mark" }, "◆"), ` fork: a ${unit} whose choice matters`] : []),
-        make("span", { class: "cell null swatch" }), " no opinion"),
+        make("span", { class: "ramp" }), "hurt · 0 · helped", ...(some((x) => x.turns.some((u) => u.fork)) ? [make("span", { class: "fork-mark" }, "◆"), ` fork: a ${unit} whose choice matters`] : []),
+        make("span", { class: "cell null swatch" }), " no opinion",
+        ...(some((x) => Object.keys(x.dropped || {}).length) ? [make("span", { class: "cell dropped swatch" }), " not in the loss"] : [])),
       panel);
-    data.tasks.forEach((t, i) => task.append(make("option", { value: i }, t.task)));
+    if (data.overview && some(() => true)) root.append(overview);
+    data.tasks.forEach((t, i) => task.append(make("option", { value: i, title: t.task }, t.task.length > 70 ? `${t.task.slice(0, 69)}…` : t.task)));
 
     const current = () => data.tasks[state.task].trajectories[state.trajectory];
     const firstFork = () => Math.max(0, current().turns.findIndex((t) => t.fork));
@@ -58,9 +91,28 @@
       }));
     }
 
+    // Every trajectory of the task under one method, on one colour scale, longest strip for most units.
+    function drawOverview() {
+      const all = data.tasks[state.task].trajectories, names = rowsOf(all[0], titles).map((r) => r.name);
+      const picked = Math.min(Number(method.value) || 0, names.length - 1);
+      method.replaceChildren(...names.map((name, i) => make("option", { value: i, selected: i === picked }, name)));
+      const rows = all.map((x) => rowsOf(x, titles)[picked]), top = largest(rows), longest = Math.max(...all.map((x) => x.turns.length));
+      overview.querySelector("h3").textContent = `${many(all.length, all.length === 1 ? "trajectory" : "trajectories")} of this task`;
+      strips.replaceChildren(...all.map((x, i) => {
+        const bar = make("span", { class: "strip" });
+        bar.style.background = stripes(rows[i], top);
+        bar.style.width = `${(100 * x.turns.length) / longest}%`;
+        const text = x.reward === null || x.reward === undefined ? "" : String(Number(x.reward.toPrecision(3)));
+        const line = make("button", { type: "button", "data-trajectory": i, "aria-current": i === state.trajectory ? "true" : null, "aria-label": `Show ${x.id}${text && `, reward ${text}`}, ${many(x.turns.length, unit)}` },
+          make("span", { class: "who", title: x.id }, x.id), make("span", { class: "room" }, bar), make("span", { class: "num" }, text));
+        return line;
+      }));
+    }
+
     function draw() {
+      if (data.overview) drawOverview();
       const now = current(), n = now.turns.length, rows = rowsOf(now, titles), tops = scales(rows, state.shared);
-      const room = Math.max(280, root.clientWidth - LABEL - 4);
+      const room = Math.max(280, root.clientWidth - label() - 4);
       const width = Math.max(9, Math.min(64, Math.floor(room / n)));
       const grid = make("div", { class: "lens-grid", role: "grid", "aria-label": `Credit of each ${unit}, a row per method`, "aria-rowcount": rows.length, "aria-colcount": n });
       grid.style.setProperty("--w", `${width}px`);
@@ -77,10 +129,11 @@
         const line = make("div", { class: `lens-row${row.known ? " known" : ""}${last ? " last" : ""}`, role: "row" }, make("span", { class: "lens-name", role: "rowheader", title: row.name }, row.name));
         row.values.forEach((v, k) => {
           const none = v === null, m = none || !tops[i] ? 0 : Math.abs(v) / tops[i];
+          const out = row.dropped && row.dropped.has(k);
           const cell = make("span", {
-            class: `cell ${none ? "null" : v > 0 ? "pos" : v < 0 ? "neg" : "zero"}${now.turns[k].fork ? " fork" : ""}`,
+            class: `cell ${none ? "null" : v > 0 ? "pos" : v < 0 ? "neg" : "zero"}${now.turns[k].fork ? " fork" : ""}${out ? " dropped" : ""}`,
             role: "gridcell", tabindex: "-1", "data-row": i, "data-at": k,
-            "aria-label": `${row.name}, ${unit} ${k + 1}${now.turns[k].fork ? ", fork" : ""}: ${show(v)}`,
+            "aria-label": `${row.name}, ${unit} ${k + 1}${now.turns[k].fork ? ", fork" : ""}: ${show(v)}${out ? ", not in the loss" : ""}`,
           });
           cell.style.setProperty("--m", Math.min(1, m).toFixed(3));
           line.append(cell);
@@ -88,6 +141,12 @@
         grid.append(line);
       });
       scroller.replaceChildren(grid);
+      const size = now.turns.reduce((sum, t) => sum + (t.tokens ? t.tokens[0] : 0), 0);
+      about.textContent = [
+        now.reward === null || now.reward === undefined ? null : `reward ${Number(now.reward.toPrecision(4))}`,
+        many(n, unit), size ? many(size, "token") : null, now.truncated ? "cut off before its end" : null,
+      ].filter(Boolean).join(" · ");
+      about.hidden = !data.overview;
       prompt.textContent = now.prompt ? `Prompt: ${now.prompt}` : "";
       prompt.hidden = !now.prompt;
       state.row = Math.min(state.row, rows.length - 1);
@@ -104,12 +163,17 @@
       rows.forEach((row, i) => {
         const v = row.values[at], bar = make("span", { class: `bar ${v > 0 ? "pos" : "neg"}` });
         bar.style.setProperty("--m", v && tops[i] ? (Math.abs(v) / tops[i]).toFixed(3) : 0);
-        list.append(make("div", {}, make("dt", {}, row.name), make("dd", {}, bar, make("span", { class: "num" }, show(v)))));
+        list.append(make("div", {}, make("dt", {}, row.name), make("dd", {}, bar, make("span", { class: "num" }, show(v) + (row.dropped && row.dropped.has(at) ? " ×" : "")))));
       });
+      const facts = [
+        turn.tokens ? `${many(turn.tokens[0], "token")}, ${turn.tokens[1].toLocaleString("en")} by the policy` : null,
+        turn.reward ? `reward ${show(turn.reward)}` : null,
+      ].filter(Boolean).join(" · ");
       panel.replaceChildren(
         make("div", { class: "lens-turn" },
-          make("h3", {}, `${unit[0].toUpperCase()}${unit.slice(1)} ${at + 1} of ${now.turns.length}`, turn.fork ? make("span", { class: "badge" }, "◆ fork") : null),
-          make("pre", { class: "lens-text" }, turn.text || "(no text recorded)")),
+          make("h3", {}, `${unit[0].toUpperCase()}${unit.slice(1)} ${at + 1} of ${now.turns.length}`, turn.fork ? make("span", { class: "badge" }, "◆ fork") : null,
+            facts ? make("span", { class: "facts" }, facts) : null),
+          ...said(turn.text)),
         list);
     }
 
@@ -146,6 +210,17 @@
     }
     task.addEventListener("change", () => { state.task = Number(task.value); state.trajectory = 0; state.at = firstFork(); listTrajectories(); draw(); });
     trajectory.addEventListener("change", () => { state.trajectory = Number(trajectory.value); state.at = firstFork(); draw(); });
+    method.addEventListener("change", drawOverview);
+    strips.addEventListener("click", (e) => {
+      const line = e.target.closest("[data-trajectory]");
+      if (!line) return;
+      state.trajectory = Number(line.dataset.trajectory);
+      trajectory.value = state.trajectory;
+      state.at = firstFork();
+      draw();
+      strips.querySelector(`[data-trajectory="${state.trajectory}"]`).focus({ preventScroll: true });
+      root.scrollIntoView({ block: "start" });
+    });
     for (const input of [own, shared]) input.addEventListener("change", () => { state.shared = shared.checked; draw(); });
     let width = root.clientWidth;
     new ResizeObserver(() => { if (Math.abs(root.clientWidth - width) > 8) { width = root.clientWidth; draw(); } }).observe(root);
