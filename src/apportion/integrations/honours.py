@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..credit import Credit, Preferences
-from ..errors import OptionError
+from ..edges.layout import plain_layout
+from ..errors import MissingColumn, OptionError
 from ..registry import Method
 
 
@@ -55,9 +58,23 @@ def check(result: Credit | Preferences, trainer: Honours) -> list[str]:
 
 def check_at_start(spec: Method, options: Mapping[str, Any], trainer: Honours) -> list[str]:
     """The same before any rollout: on the method's smallest batch, with the options it will run with."""
-    batch, given = spec.smallest_call()
-    if batch.layout is None:
-        from ..edges.layout import plain_layout
+    return check(smallest(spec, options), trainer)
 
-        batch = batch.with_columns(layout=plain_layout(batch))
-    return check(spec(batch, **{**given, **options}), trainer)
+
+def smallest(spec: Method, options: Mapping[str, Any], limit: int | None = None) -> Credit | Preferences:
+    """The method's result on its smallest batch with these options, so that wrong ones fail before any rollout.
+
+    limit: the generation limit the trainer is set to. A column that only these options ask for is
+    filled with zeros: whether the trainer has it is not what is checked here.
+    """
+    batch, given = spec.smallest_call()
+    batch = batch.with_columns(limit=batch.limit or limit or batch.n_tokens, layout=batch.layout or plain_layout(batch))
+    given = {**given, **options}
+    if "rng" in spec.options:
+        given.setdefault("rng", np.random.default_rng(0))
+    try:
+        return spec(batch, **given)
+    except MissingColumn:
+        floats = {n: m["axis"] for n, m in batch.columns().items() if m["kind"] == "float" and getattr(batch, n) is None}
+        asked = {n: np.zeros(batch.count(axis)) for n, axis in floats.items() if n in spec.reads | spec.may_read}
+        return spec(batch.with_columns(**asked), **given)
