@@ -44,7 +44,9 @@ def from_messages(
 
     A turn is one assistant message with the messages before it; what follows the last belongs to
     the last turn. Its policy tokens are the message's reasoning, content, tool calls and end mark;
-    all else, the role headers too, is observation. tokenizer: str -> token ids, without special
+    all else, the role headers too, is observation. An assistant message with ``weight`` 0 (as in
+    OpenAI's fine-tuning files: an example in the prompt, context copied from elsewhere) is observation
+    too and makes no turn. tokenizer: str -> token ids, without special
     tokens (default: words, whose concatenation is the text, with ids by a stable hash, so that the
     same word has the same id in every batch). The ids are those of this plain rendering, not of a
     model's chat template: to train on exact tokens use ``Batch.from_padded``.
@@ -66,7 +68,7 @@ def from_messages(
         given.append(more)
     encode = word_ids if tokenizer is None else tokenizer
     ids: list[np.ndarray[Any, Any]] = []
-    action: list[bool] = []
+    action: list[tuple[bool, int]] = []
     lengths, text, keys = [], [], []
     for i, messages in enumerate(chats):
         turns = _turns(messages)
@@ -78,7 +80,7 @@ def from_messages(
                     if own and not found.size:
                         raise BatchError(f"conversations[{i}], message {m}: the tokenizer made no token of {piece[:40]!r}")
                     ids.append(found)
-                    action += [own] * found.size
+                    action.append((own, found.size))
                     lengths[i][u] += found.size
             text.append("\n".join(f"{messages[m]['role']}: {_body(messages[m])[0].removesuffix(END)}" for m in part))
         if state is not None and isinstance(state, str):
@@ -94,7 +96,7 @@ def from_messages(
         meta["messages"] = {_key(names[i]): deepcopy(list(chat)) for i, chat in enumerate(chats)}
     return from_turns(
         lengths,
-        action=np.asarray(action),
+        action=np.repeat([own for own, _ in action], [n for _, n in action]),
         trajectory=names,
         ids=np.concatenate(ids),
         text=columns.pop("text", text),
@@ -102,6 +104,16 @@ def from_messages(
         meta=meta,
         **columns,
     )
+
+
+def is_action(message: Message) -> bool:
+    """Whether the policy wrote this message: an assistant's, unless ``weight`` 0 marks it as context."""
+    return message.get("role") == "assistant" and message.get("weight", 1) != 0
+
+
+def shown(messages: Sequence[Message]) -> list[str | None]:
+    """What the policy was just shown before each turn and after the last: its user and tool messages, null where none."""
+    return _keys(messages, _turns(messages))
 
 
 def to_messages(batch: Batch) -> list[list[dict[str, Any]]]:
@@ -155,7 +167,7 @@ def _check(messages: Any, i: int) -> None:
         if not (content is None or isinstance(content, (str, list))):
             raise BatchError(f"{where}: content is {type(content).__name__}, expected a string, a list of parts or None")
         plain(dict(message), where)
-    if not any(m["role"] == "assistant" for m in messages):
+    if not any(is_action(m) for m in messages):
         raise BatchError(f"conversations[{i}] has no assistant message: there is nothing to credit")
 
 
@@ -164,7 +176,7 @@ def _turns(messages: Sequence[Message]) -> list[list[int]]:
     turns: list[list[int]] = [[]]
     for m, message in enumerate(messages):
         turns[-1].append(m)
-        if message["role"] == "assistant":
+        if is_action(message):
             turns.append([])
     rest = turns.pop()
     turns[-1] += rest
@@ -172,13 +184,13 @@ def _turns(messages: Sequence[Message]) -> list[list[int]]:
 
 
 def _body(message: Message) -> tuple[str, bool]:
-    own = message["role"] == "assistant"
-    return (written(message) if own else observed(message)) + END, own
+    text = written(message) if message["role"] == "assistant" else observed(message)
+    return text + END, is_action(message)
 
 
 def _keys(messages: Sequence[Message], turns: list[list[int]]) -> list[str | None]:
     """What the policy was just shown before each turn and after the last."""
-    last = max(m for m in turns[-1] if messages[m]["role"] == "assistant")
+    last = max(m for m in turns[-1] if is_action(messages[m]))
     before = [[m for m in part if m <= last] for part in turns]
     shown = [*before, list(range(last + 1, len(messages)))]
     keys = []
@@ -198,7 +210,7 @@ def _gather(given: list[dict[str, Any]], chats: list[Sequence[Message]]) -> dict
         columns[name] = [more[name] for more in given]
         if name in _TURN:
             for i, (values, chat) in enumerate(zip(columns[name], chats, strict=True)):
-                n = sum(m["role"] == "assistant" for m in chat)
+                n = sum(map(is_action, chat))
                 if not isinstance(values, (list, tuple)) or len(values) != n:
                     raise BatchError(f"conversations[{i}]: {name} needs a list of {n} values, one per assistant message")
     return columns
