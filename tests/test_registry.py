@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from apportion import Batch, Credit
 from apportion.errors import MissingColumn, OptionError
 from apportion.evidence import Bill, Evidence
 from apportion.registry import _METHODS
-from apportion.survey import RecordError, load, record, records
 
 from .fakes import FakeJudge, FakeSampler
 
@@ -179,62 +177,3 @@ def test_missing_evidence_names_every_way_to_get_it(toy: str) -> None:
 def test_a_method_that_needs_no_fit_says_so() -> None:
     with pytest.raises(OptionError, match="rloo has nothing to fit"):
         ap.assign(pair(), "rloo", fit=True)
-
-
-# --- records -----------------------------------------------------------------------------------------
-
-
-def test_records_know_their_source() -> None:
-    assert record("rloo").arxiv == "2402.14740"
-    assert "2402.14740" in record("rloo").source
-    with pytest.raises(RecordError, match="no record 'nobody'"):
-        record("nobody")
-
-
-GOOD = """id: x
-name: X
-title: A title
-authors: Someone
-year: 2025
-arxiv: "2501.00010"
-venue: null
-setting: [agentic]
-granularity: turn
-methodology: monte-carlo
-collection: survey core
-code: null
-status: secondary
-"""
-
-
-def test_a_record_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "x.yaml"
-    path.write_text(GOOD)
-    assert load(path).setting == ("agentic",)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "says"),
-    [
-        ("turn", "tun", r"x.yaml:9: granularity: .*'token'"),
-        ("year: 2025\n", "", r"x.yaml:1: year: Field required"),
-        ("venue:", "venu:", r"x.yaml:7: venu: Extra"),
-        ('"2501.00010"', "2501.00010", r"x.yaml:6: arxiv: .*quotes"),
-        ("status: secondary", "status: ours", r"x.yaml:1: .*both 'ours'"),
-        ("id: x", "id: y", r"x.yaml:1: id = 'y': expected 'x'"),
-        ("name: X", "name: [X", r"x.yaml:\d+: "),
-        ("year: 2025", "year: 2025\nyear: 2026", r"x.yaml:6: .*duplicate"),
-        (GOOD, "- a list\n", r"x.yaml:1: expected keys"),
-    ],
-)
-def test_a_broken_record_is_refused_with_its_line(tmp_path: Path, old: str, new: str, says: str) -> None:
-    path = tmp_path / "x.yaml"
-    assert old in GOOD
-    path.write_text(GOOD.replace(old, new))
-    with pytest.raises(RecordError, match=says):
-        load(path)
-
-
-def test_records_are_named_by_their_files() -> None:
-    assert list(records()) == sorted(records())
-    assert all(id_ == found.id for id_, found in records().items())

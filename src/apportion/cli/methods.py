@@ -65,9 +65,9 @@ def summary(spec: Method) -> dict[str, Any]:
     return {
         "id": spec.id,
         "unit": spec.unit,
-        "granularity": found and found.granularity,
-        "methodology": found and found.methodology,
-        "setting": list(found.setting) if found else [],
+        "granularity": "/".join(found.label("granularity") or ()) or None if found else None,
+        "methodology": found.label("methodology") if found else None,
+        "setting": list(found.label("setting") or ()) if found else [],
         "reads": sorted(spec.reads),
         "may_read": sorted(spec.may_read),
         "evidence": dict(spec.evidence),

@@ -1,4 +1,4 @@
-"""Records of papers: what each one is, in the survey's words.
+"""Records of papers: what each one is, in the survey's words and in its own.
 
 A record is a YAML file in ``survey/papers`` named by its id. Errors name the file and the line.
 """
@@ -17,60 +17,108 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from ..errors import ApportionError
 from ..words import Setting, Status
+from .coded import Coded, Text, best
+from .evidence import Facts, Level, level
+from .terms import DIAGNOSTICS, ITEMS, Addressed, Answer, Baseline, Granularity, Methodology, Need, Scope, Snapshot
 
-#: What the paper gives credit to; "agent" is one agent of several, "trajectory" the baselines' level.
-Granularity = Literal["token", "segment", "step", "turn", "trajectory", "agent"]
-
-#: How the credit is computed: the survey's second axis.
-Methodology = Literal["monte-carlo", "temporal-difference", "model-based", "game-theoretic", "information-theoretic", "heuristic"]
-
-#: Where the paper stands: what everyone compares with, in the survey (core or adjacent), or ours.
-Collection = Literal["baseline", "survey core", "survey adjacent", "ours"]
-
-Text = Annotated[str, Field(min_length=1)]
+Claims = Annotated[tuple[Coded[Any], ...], Field(min_length=1)]
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class RecordError(ApportionError, ValueError):
     """A record is not usable; the message names its file and line."""
 
 
-class Record(BaseModel):
-    """One paper. ``status`` says how far its formula was checked against the source."""
+class Result(BaseModel):
+    """A headline number, in the paper's own study: never to be compared across papers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _FROZEN
+
+    says: Text
+    against: Coded[Text]
+    base_model: Coded[Text]
+    from_: Literal["survey", "companion", "primary", "ours"] = Field(alias="from")
+    at: Text | None = None
+
+
+class Record(BaseModel):
+    """One paper. ``status`` says how far its formula was checked against the source (null: no formula here).
+
+    Labels that sources may see differently (setting, granularity, methodology, scope) are lists of
+    claims, one per source; :meth:`label` picks the one to go by.
+    """
+
+    model_config = _FROZEN
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     name: Text
-    title: Text
-    authors: Text
-    year: Annotated[int, Field(ge=1900, le=2100)]
+    aliases: tuple[Text, ...] = ()
+    title: Text | None
+    authors: Text | None
+    date: Annotated[str, Field(pattern=r"^\d{4}(-\d{2})?$")]
     arxiv: Annotated[str, Field(pattern=r"^\d{4}\.\d{4,5}$")] | None
-    venue: Text | None
-    setting: Annotated[tuple[Setting, ...], Field(min_length=1)]
-    granularity: Granularity
-    methodology: Methodology
-    collection: Collection
-    code: Text | None
-    status: Status
+    arxiv_note: Text | None = None
+    venue: Coded[Text]
+    peer_reviewed: Coded[bool]
+    code: Coded[Text]
+    licence: Coded[Text]
+    snapshot: Snapshot
+    scope: Annotated[tuple[Coded[Scope], ...], Field(min_length=1)]
+    setting: Annotated[tuple[Coded[tuple[Setting, ...]], ...], Field(min_length=1)]
+    granularity: Annotated[tuple[Coded[tuple[Granularity, ...]], ...], Field(min_length=1)]
+    methodology: Annotated[tuple[Coded[Methodology], ...], Field(min_length=1)]
+    baseline_family: Coded[tuple[Baseline, ...]]
+    facts: Facts
+    needs: Coded[tuple[Need, ...]]
+    cost: Coded[Text]
+    base_models: Coded[tuple[Text, ...]]
+    benchmarks: Coded[tuple[Text, ...]]
+    results: tuple[Result, ...] = ()
+    checklist: dict[str, Coded[Answer]]
+    diagnostics: dict[str, Coded[Addressed]]
+    notes: tuple[Text, ...] = ()
+    status: Status | None
 
-    @field_validator("arxiv", mode="before")
+    @field_validator("arxiv", "date", mode="before")
     @classmethod
     def _not_a_number(cls, value: Any) -> Any:
-        if isinstance(value, float):
-            raise ValueError("write it in quotes: as a number, 2402.14740 loses its last digit")
+        if isinstance(value, float | int):
+            raise ValueError("write it in quotes: as a number it may lose a digit")
         return value
+
+    @field_validator("checklist", "diagnostics")
+    @classmethod
+    def _all_of_them(cls, value: dict[str, Any], info: Any) -> dict[str, Any]:
+        expected = ITEMS if info.field_name == "checklist" else tuple(DIAGNOSTICS)
+        for name in (*expected, *value):
+            if (name in expected) != (name in value):
+                raise ValueError(f"'{name}' is {'missing (unknown is a value)' if name in expected else 'no item'}")
+        return {name: value[name] for name in expected}
 
     @model_validator(mode="after")
     def _own_work_has_no_source(self) -> Record:
-        if (self.collection == "ours") != (self.status == "ours"):
-            raise ValueError("collection and status are both 'ours', or neither is")
+        if (self.snapshot == "ours") != (self.status == "ours"):
+            raise ValueError("snapshot and status are both 'ours', or neither is")
         return self
+
+    @property
+    def year(self) -> int:
+        return int(self.date[:4])
+
+    @property
+    def evidence(self) -> Level:
+        """S, L, A or E by the rubric of :mod:`apportion.survey.evidence`."""
+        return level(self.facts)
+
+    def label(self, field: str) -> Any:
+        """The value of a field that sources may see differently: of the most trusted claim; None where unknown."""
+        return best(getattr(self, field)).value
 
     @property
     def source(self) -> str:
         """Authors, year, title and where it appeared, in one line."""
-        where = [w for w in (self.venue, f"arXiv {self.arxiv}" if self.arxiv else None) if w]
-        return f"{self.authors} ({self.year}), {self.title}" + "".join(f", {w}" for w in where)
+        where = [w for w in (self.venue.value, f"arXiv {self.arxiv}" if self.arxiv else None) if w]
+        return f"{self.authors or 'authors unknown'} ({self.year}), {self.title or self.name}" + "".join(f", {w}" for w in where)
 
 
 def load(path: Path) -> Record:
@@ -83,11 +131,11 @@ def load(path: Path) -> Record:
     if not isinstance(data, Mapping):
         raise RecordError(f"{path.name}:1: expected keys and values ({', '.join(Record.model_fields)})")
     try:
-        found = Record.model_validate({k: _plain(v) for k, v in data.items()})
+        found = Record.model_validate(_plain(data))
     except ValidationError as error:
         raise RecordError("\n".join(_located(path.name, data, e) for e in error.errors())) from None
     if found.id != path.stem:
-        raise RecordError(f"{path.name}:{_line(data, 'id')}: id = {found.id!r}: expected {path.stem!r}, the file's name")
+        raise RecordError(f"{path.name}:{_line(data, ('id',))}: id = {found.id!r}: expected {path.stem!r}, the file's name")
     return found
 
 
@@ -107,18 +155,29 @@ def record(id_: str) -> Record:
 
 
 def _plain(value: Any) -> Any:
-    """ruamel's strings, floats and lists as Python's own."""
+    """ruamel's mappings, strings and lists as Python's own."""
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, list) else value
 
 
 def _located(name: str, data: Any, error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    key = error["loc"][0] if error["loc"] else None
-    return f"{name}:{_line(data, key)}: {where or 'record'}: {error['msg']}"
+    path = tuple(part for part in error["loc"])
+    said = error["msg"].removeprefix("Value error, ")
+    return f"{name}:{_line(data, path)}: {'.'.join(map(str, path)) or 'record'}: {said}"
 
 
-def _line(data: Any, key: Any) -> int:
-    """Line of a key, from 1; the record's first line where the key is missing."""
-    return int(data.lc.key(key)[0]) + 1 if key in data else int(data.lc.line) + 1
+def _line(data: Any, path: tuple[Any, ...]) -> int:
+    """Line of the deepest key of ``path`` that is there, from 1."""
+    at: Any = data  # ruamel's mappings and lists know their lines
+    line = int(at.lc.line)
+    for part in path:
+        if isinstance(at, Mapping) and part in at:
+            line, at = int(at.lc.key(part)[0]), at[part]
+        elif isinstance(at, list) and isinstance(part, int) and part < len(at):
+            line, at = int(at.lc.item(part)[0]), at[part]
+        else:
+            break
+    return line + 1
