@@ -47,7 +47,7 @@ LOSSES: Mapping[str, TrlLoss] = {
 
 #: Trainers of TRL that take no (B, T) advantages, and why.
 REFUSED: Mapping[str, str] = {
-    "GMPOTrainer": "its loss takes one advantage per completion and gives (B, T) a wrong shape",
+    "GMPOTrainer": "its loss adds an axis to the advantages, so that (B, T) fails, or is mixed up where B = T",
     "AsyncGRPOTrainer": "it packs samples with one scalar advantage each",
     "RLOOTrainer": "its loss takes one advantage per completion; credit='rloo' on GRPOTrainer is the same estimator",
     "A2POTrainer": "it computes its own advantages inside the loss",
