@@ -174,10 +174,9 @@ def _line(data: Any, path: tuple[Any, ...]) -> int:
     at: Any = data  # ruamel's mappings and lists know their lines
     line = int(at.lc.line)
     for part in path:
-        if isinstance(at, Mapping) and part in at:
-            line, at = int(at.lc.key(part)[0]), at[part]
-        elif isinstance(at, list) and isinstance(part, int) and part < len(at):
-            line, at = int(at.lc.item(part)[0]), at[part]
-        else:
+        where = getattr(at, "lc", None)
+        if where is None or not (part in at if isinstance(at, Mapping) else isinstance(part, int) and part < len(at)):
             break
+        line = int((where.key if isinstance(at, Mapping) else where.item)(part)[0])
+        at = at[part]
     return line + 1
