@@ -110,21 +110,22 @@ def gather(
     if not chosen and not joins:
         raise CreditError(f"{tables[0][0]} holds no credit")
     draws = {one.spec.id: np.random.default_rng(seed) for one in chosen}
-    scope = max((one.scope for one in chosen), key=SCOPES.index, default="group")
+    widest: Scope = max((one.scope for one in chosen), key=SCOPES.index, default="group")
+    scope: Scope = "group" if widest == "trajectory" else widest
     tasks: list[dict[str, Any]] = []
     spent = shown = 0
     with progress(log.trajectories) as step:
-        for batch in log.batches("group" if scope == "trajectory" else scope, PIECE):
+        for batch in log.batches(scope, PIECE):
             credits = {one.spec.id: one_credit(one, batch, draws[one.spec.id]) for one in chosen}
             for path, table, which in joins:
                 credits[_title(which, credits)] = _joined(path, table, which, batch)
             for members in _groups(batch):
-                made = lens_data(batch, credits, unit=unit, trajectories=members.tolist())
+                made, cut = fit_budget(lens_data(batch, credits, unit=unit, trajectories=members.tolist()), PAGE)
                 size = lens_size(made)
-                if tasks and (spent + size > PAGE or (most is not None and shown + members.size > most)):
+                if tasks and (cut or spent + size > PAGE or (most is not None and shown + members.size > most)):
                     return {"unit": unit, "overview": True, "tasks": tasks}, shown
-                if not tasks:
-                    made = fit_budget(made, PAGE)[0] if most is None else _first(fit_budget(made, PAGE)[0], most)
+                if not tasks and most is not None:
+                    made = _first(made, most)
                 tasks += made["tasks"]
                 spent, shown = spent + size, shown + sum(len(t["trajectories"]) for t in made["tasks"])
             step(batch.n_trajectories)

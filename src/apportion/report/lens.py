@@ -98,7 +98,9 @@ def lens_data(
 def _turns(batch: Batch, unit: LensUnit, part: slice) -> list[dict[str, Any]]:
     """Text, size and reward of each unit; "tokens" is a pair: all of them, and those the policy wrote."""
     size, own = np.diff(batch.offsets(unit))[part].tolist(), batch.action_count(unit)[part].tolist()
-    made = [{"text": text, "tokens": [n, k]} for text, n, k in zip(_texts(batch, unit, part), size, own, strict=True)]
+    made: list[dict[str, Any]] = [
+        {"text": text, "tokens": [n, k]} for text, n, k in zip(_texts(batch, unit, part), size, own, strict=True)
+    ]
     if unit == "turn" and batch.turn_reward is not None:
         made = [{**turn, "reward": r} for turn, r in zip(made, _numbers(batch.turn_reward[part]), strict=True)]
     return made
@@ -171,12 +173,16 @@ def check_lens(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lens_size(data: Mapping[str, Any]) -> int:
-    """Bytes of the page that these trajectories would take."""
-    return sum(_size_of(x) for task in data["tasks"] for x in task["trajectories"])
+    """Bytes of the page that these trajectories take, once their texts are cut (:func:`fit_budget`)."""
+    return sum(_size_of(_shortened(x)) for task in data["tasks"] for x in task["trajectories"])
 
 
 def _size_of(trajectory: Mapping[str, Any]) -> int:
-    return len(safe_json({**trajectory, "turns": [_cut(t) for t in trajectory["turns"]]}).encode())
+    return len(safe_json(trajectory).encode())
+
+
+def _shortened(trajectory: Mapping[str, Any]) -> dict[str, Any]:
+    return {**trajectory, "turns": [_cut(t) for t in trajectory["turns"]]}
 
 
 def fit_budget(data: Mapping[str, Any], budget: int = BUDGET) -> tuple[dict[str, Any], int]:
@@ -188,9 +194,8 @@ def fit_budget(data: Mapping[str, Any], budget: int = BUDGET) -> tuple[dict[str,
         for given, kept in zip(data["tasks"], tasks, strict=True):
             if k >= len(given["trajectories"]):
                 continue
-            trajectory = given["trajectories"][k]
-            trajectory = {**trajectory, "turns": [_cut(t) for t in trajectory["turns"]]}
-            size = len(safe_json(trajectory).encode())
+            trajectory = _shortened(given["trajectories"][k])
+            size = _size_of(trajectory)
             if spent + size > budget and spent:
                 left_out += 1
                 continue

@@ -9,7 +9,7 @@
   };
   const label = () => (window.innerWidth <= 720 ? 92 : 132); // px, the row headings
   const ROLE = /^(?=(?:system|developer|user|assistant|tool): )/m;
-  const many = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : word.endsWith("y") ? "" : "s"}`;
+  const many = (n, word) => `${n.toLocaleString("en")} ${n === 1 ? word : word.endsWith("y") ? `${word.slice(0, -1)}ies` : `${word}s`}`;
   const show = (v) => (v === null || v === undefined ? "no opinion" : v === 0 ? "0" : (v > 0 ? "+" : "−") + Number(Math.abs(v).toPrecision(3)));
   const largest = (rows) => Math.max(0, ...rows.flatMap((r) => r.values.filter((v) => v !== null).map(Math.abs)));
 
@@ -64,7 +64,8 @@
     const about = make("p", { class: "lens-about" });
     const method = make("select", { id: "lens-overview" }), strips = make("div", { class: "lens-strips" });
     const overview = make("section", { class: "lens-all", "aria-label": "All trajectories" },
-      make("div", { class: "controls" }, make("h3", {}, ""), make("label", {}, "Method ", method)), strips);
+      make("div", { class: "controls" }, make("h3", {}, ""), make("label", {}, "Method ", method)),
+      make("div", { class: "strips-head", "aria-hidden": "true" }, make("span", {}, "trajectory"), make("span", {}, `${unit}s, from left to right`), make("span", { class: "num" }, "reward")), strips);
     const some = (test) => data.tasks.some((t) => t.trajectories.some(test));
     root.append(
       make("div", { class: "controls" },
@@ -91,13 +92,19 @@
       }));
     }
 
+    // The first method that tells units apart says more at a glance than one value per trajectory.
+    const telling = () => {
+      const rows = data.tasks.flatMap((t) => t.trajectories.map((x) => rowsOf(x, titles)));
+      return Math.max(0, rows[0].findIndex((_, i) => rows.some((r) => new Set(r[i].values).size > 1)));
+    };
+    let glance = data.overview ? telling() : 0;
     // Every trajectory of the task under one method, on one colour scale, longest strip for most units.
     function drawOverview() {
       const all = data.tasks[state.task].trajectories, names = rowsOf(all[0], titles).map((r) => r.name);
-      const picked = Math.min(Number(method.value) || 0, names.length - 1);
+      const picked = Math.min(glance, names.length - 1);
       method.replaceChildren(...names.map((name, i) => make("option", { value: i, selected: i === picked }, name)));
       const rows = all.map((x) => rowsOf(x, titles)[picked]), top = largest(rows), longest = Math.max(...all.map((x) => x.turns.length));
-      overview.querySelector("h3").textContent = `${many(all.length, all.length === 1 ? "trajectory" : "trajectories")} of this task`;
+      overview.querySelector("h3").textContent = `${many(all.length, "trajectory")} of this task`;
       strips.replaceChildren(...all.map((x, i) => {
         const bar = make("span", { class: "strip" });
         bar.style.background = stripes(rows[i], top);
@@ -163,7 +170,7 @@
       rows.forEach((row, i) => {
         const v = row.values[at], bar = make("span", { class: `bar ${v > 0 ? "pos" : "neg"}` });
         bar.style.setProperty("--m", v && tops[i] ? (Math.abs(v) / tops[i]).toFixed(3) : 0);
-        list.append(make("div", {}, make("dt", {}, row.name), make("dd", {}, bar, make("span", { class: "num" }, show(v) + (row.dropped && row.dropped.has(at) ? " ×" : "")))));
+        list.append(make("div", {}, make("dt", {}, row.name), make("dd", {}, bar, make("span", { class: "num" }, (row.dropped && row.dropped.has(at) ? "not in the loss, " : "") + show(v)))));
       });
       const facts = [
         turn.tokens ? `${many(turn.tokens[0], "token")}, ${turn.tokens[1].toLocaleString("en")} by the policy` : null,
@@ -210,7 +217,7 @@
     }
     task.addEventListener("change", () => { state.task = Number(task.value); state.trajectory = 0; state.at = firstFork(); listTrajectories(); draw(); });
     trajectory.addEventListener("change", () => { state.trajectory = Number(trajectory.value); state.at = firstFork(); draw(); });
-    method.addEventListener("change", drawOverview);
+    method.addEventListener("change", () => { glance = Number(method.value); drawOverview(); });
     strips.addEventListener("click", (e) => {
       const line = e.target.closest("[data-trajectory]");
       if (!line) return;
