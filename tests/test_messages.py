@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from apportion import Batch
 from apportion.edges.messages import from_messages, to_messages
-from apportion.edges.word_pieces import word_ids, words
+from apportion.edges import word_pieces
+from apportion.edges.word_pieces import many_word_ids, word_ids, words
 from apportion.errors import BatchError
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "box"}'}}
@@ -65,6 +66,42 @@ def test_word_ids_are_the_same_in_every_process() -> None:
     code = "from apportion.edges.word_pieces import word_ids; print(word_ids('go to the hall'))"
     other = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env={"PYTHONHASHSEED": "7"})
     assert other.stdout.strip() == str(word_ids("go to the hall"))
+
+
+ODD = st.text(alphabet="ab_ \t\n\x1c<|>!é字\u0301\u2003👍\ud800", max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ODD, min_size=1, max_size=6), st.sampled_from([1, 7, 1 << 18]))
+def test_much_text_is_cut_as_little_text_is(texts: list[str], chunk: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word_pieces, "_LITTLE", 0)
+        patch.setattr(word_pieces, "_CHUNK", chunk)
+        ids, count = many_word_ids(texts)
+    expected = [word_ids(t) for t in texts]
+    assert count.tolist() == [len(e) for e in expected]
+    assert ids.tolist() == [i for e in expected for i in e]
+
+
+def test_the_table_of_words_is_begun_anew_before_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word_pieces, "_LITTLE", 0)
+    monkeypatch.setattr(word_pieces, "_CHUNK", 200_000)
+    texts = [" ".join(f"w{i}" for i in range(k * 30_000, (k + 1) * 30_000)) for k in range(12)]  # 360,000 words, all different
+    ids, count = many_word_ids([*texts, texts[0]])
+    assert count.tolist() == [30_000] * 13
+    assert np.unique(ids).size == 360_000
+    assert ids[:30_000].tolist() == ids[-30_000:].tolist() == word_ids(texts[0])
+
+
+def test_an_assistant_message_of_weight_0_is_context() -> None:
+    example = {"role": "assistant", "content": "An example.", "weight": 0}
+    batch = from_messages([[CHAT[1], example, *CHAT[1:3]]], state="observation")
+    assert batch.n_turns == 1
+    assert "An example." in batch.need("text")[0]
+    assert batch.action_count("turn").tolist() == from_messages([CHAT[1:3]]).action_count("turn").tolist()
+    assert batch.need("state").to_list() == ["Find the key.\nFind the key.", None]
+    with pytest.raises(BatchError, match="no assistant message"):
+        from_messages([[CHAT[1], example]])
 
 
 def test_messages_come_back_exactly_through_files_and_take(tmp_path: Path) -> None:

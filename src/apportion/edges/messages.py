@@ -12,10 +12,11 @@ import numpy as np
 
 from ..batch import Batch
 from ..errors import BatchError
+from ..structure import Int
 from .plain import plain
 from .render import END, header_of, observed, written
-from .turns import from_turns
-from .word_pieces import word_ids
+from .turns import from_turns, offsets_of
+from .word_pieces import many_word_ids
 
 Message = Mapping[str, Any]
 Tokenizer = Callable[[str], Any]
@@ -66,25 +67,26 @@ def from_messages(
         _check(messages, i)
         chats.append(messages)
         given.append(more)
-    encode = word_ids if tokenizer is None else tokenizer
-    ids: list[np.ndarray[Any, Any]] = []
-    action: list[tuple[bool, int]] = []
-    lengths, text, keys = [], [], []
+    texts, acts, sizes, places = [], [], [], []
+    text, keys, turns_of = [], [], []
     for i, messages in enumerate(chats):
         turns = _turns(messages)
-        lengths.append([0] * len(turns))
-        for u, part in enumerate(turns):
-            for m in part:
-                for piece, own in ((header_of(messages[m]), False), _body(messages[m])):
-                    found = _encode(encode, piece, f"conversations[{i}], message {m}")
-                    if own and not found.size:
-                        raise BatchError(f"conversations[{i}], message {m}: the tokenizer made no token of {piece[:40]!r}")
-                    ids.append(found)
-                    action.append((own, found.size))
-                    lengths[i][u] += found.size
-            text.append("\n".join(f"{messages[m]['role']}: {_body(messages[m])[0].removesuffix(END)}" for m in part))
+        turns_of.append(len(turns))
+        for part in turns:
+            bodies = [_body(messages[m]) for m in part]
+            for m, (body, own) in zip(part, bodies, strict=True):
+                texts += [header_of(messages[m]), body]
+                acts += [False, own]
+                places.append((i, m))
+            sizes.append(2 * len(part))
+            text.append(
+                "\n".join(f"{messages[m]['role']}: {b.removesuffix(END)}" for m, (b, _) in zip(part, bodies, strict=True))
+            )
         if state is not None and isinstance(state, str):
             keys += _keys(messages, turns)
+    ids, count = many_word_ids(texts) if tokenizer is None else _encoded(tokenizer, texts, acts, places)
+    tokens = np.add.reduceat(count, offsets_of(sizes)[:-1])
+    lengths: Any = np.split(tokens, np.cumsum(turns_of)[:-1])
     columns = {**_gather(given, chats), **columns}
     meta = dict(columns.pop("meta", {}))
     meta["tokenizer"] = "words, ids by hash (apportion)" if tokenizer is None else _name(tokenizer)
@@ -96,9 +98,9 @@ def from_messages(
         meta["messages"] = {_key(names[i]): deepcopy(list(chat)) for i, chat in enumerate(chats)}
     return from_turns(
         lengths,
-        action=np.repeat([own for own, _ in action], [n for _, n in action]),
+        action=np.repeat(acts, count),
         trajectory=names,
-        ids=np.concatenate(ids),
+        ids=ids,
         text=columns.pop("text", text),
         state=keys if isinstance(state, str) else state,
         meta=meta,
@@ -214,6 +216,17 @@ def _gather(given: list[dict[str, Any]], chats: list[Sequence[Message]]) -> dict
                 if not isinstance(values, (list, tuple)) or len(values) != n:
                     raise BatchError(f"conversations[{i}]: {name} needs a list of {n} values, one per assistant message")
     return columns
+
+
+def _encoded(tokenizer: Tokenizer, texts: list[str], acts: list[bool], places: list[tuple[int, int]]) -> tuple[Int, Int]:
+    """Ids of all texts one after another, and how many each has; every text of the policy's needs one."""
+    found = []
+    for k, (text, own) in enumerate(zip(texts, acts, strict=True)):
+        i, m = places[k // 2]
+        found.append(_encode(tokenizer, text, f"conversations[{i}], message {m}"))
+        if own and not found[-1].size:
+            raise BatchError(f"conversations[{i}], message {m}: the tokenizer made no token of {text[:40]!r}")
+    return np.concatenate(found), np.asarray([f.size for f in found], dtype=np.int64)
 
 
 def _encode(tokenizer: Tokenizer, text: str, where: str) -> np.ndarray[Any, Any]:

@@ -26,7 +26,8 @@ def plain(value: Any, where: str) -> Any:
         return {"@bytes": value.hex()}
     if isinstance(value, dict):
         if all(isinstance(k, str) and not k.startswith("@") for k in value):
-            return {k: plain(v, f"{where}[{k!r}]") for k, v in value.items()}
+            # texts, most of what there is, without a call and a name for each
+            return {k: v if type(v) is str else plain(v, f"{where}[{k!r}]") for k, v in value.items()}
         return {"@dict": [[plain(k, f"a key of {where}"), plain(v, f"{where}[{k!r}]")] for k, v in value.items()]}
     raise BatchError(f"{where} is {type(value).__name__}: a file holds numbers, strings, lists, tuples, dicts, bytes and None")
 
