@@ -46,7 +46,7 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> list[str]:
     """A log that gives a group at a time (unless asked for all), and what it was asked for."""
     asked: list[str] = []
 
-    def batches(self: Log, scope: str = "group", budget: int = 0) -> Iterator[Batch]:
+    def batches(self: Log, scope: str = "group", budget: int = 0, progress: Any = None) -> Iterator[Batch]:
         asked.append(scope)
         if scope == "batch":
             yield batch

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json as _json
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -22,13 +19,10 @@ from ..errors import OptionError
 from ..logs import Log
 from ..pipeline import assign as credit_of
 from ..words import Unit, check_word
-from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, opened
+from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, Unscored, opened
+from .progress import progress
 from .settings import Chosen, Fit, Force, OptionPairs, Seed, check_output, choose, refuse_unfed
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-SHOW_AFTER = 2.0  # seconds until there is a progress bar
 SAMPLE = 1 << 16  # values behind a histogram
 
 Methods = Annotated[list[str], typer.Option("--method", help="A method; may be given several times.", show_default=False)]
@@ -50,6 +44,7 @@ def assign(
     state: State = None,
     format_: FormatName = None,
     tokenizer: Tokenizer = None,
+    unscored: Unscored = None,
     force: Force = False,
     json: AsJson = False,
 ) -> None:
@@ -58,18 +53,19 @@ def assign(
     if level is not None:
         check_level(level)
     check_output(out, SUFFIXES, force)
-    source = opened(log, reward=reward, turn_reward=turn_reward, group=group, state=state, format=format_, tokenizer=tokenizer)
+    reading = {"reward": reward, "turn_reward": turn_reward, "group": group, "state": state, "unscored": unscored}
+    with progress("reading the log") as watch:
+        source = opened(log, **reading, format=format_, tokenizer=tokenizer, progress=watch)
     refuse_unfed(chosen, next(source.batches("trajectory", 1)), log)
     if not json:
         say(source)
     tallies: dict[str, Tally] = {one.spec.id: Tally(level or one.spec.unit) for one in chosen}
     try:
-        with progress(source.trajectories * len(chosen)) as step, CreditWriter(out) as writer:
-            for one, credit in credits(source, chosen, seed):
+        with progress("credit") as watch, CreditWriter(out) as writer:
+            for one, credit in credits(source, chosen, seed, watch):
                 more = {"seed": seed} if one.draws else {}
                 table = writer.append(credit, level=level, **more)
                 tallies[one.spec.id].add(credit, level, table.num_rows, _config(table))
-                step(credit.batch.n_trajectories)
     except KeyboardInterrupt:
         typer.echo("stopped: nothing was written", err=True)
         raise typer.Exit(130) from None
@@ -92,17 +88,22 @@ def check_level(level: str) -> None:
 
 def say(log: Log) -> None:
     """What the log was taken for, and what was assumed of it."""
-    typer.echo(f"{log.path}: {log.format}, {log.trajectories:,} trajectories in {log.groups:,} groups")
+    typer.echo(f"{log.path}: {log.format}, {counted(log)}")
     for sentence in log.assumed:
         typer.echo(f"  {sentence}")
 
 
-def credits(log: Log, chosen: list[Chosen], seed: int) -> Iterator[tuple[Chosen, Credit]]:
+def counted(log: Log) -> str:
+    groups = f"in {log.groups:,} groups" if log.groups else "without groups"
+    return f"{log.trajectories:,} trajectories {groups}"
+
+
+def credits(log: Log, chosen: list[Chosen], seed: int, watch: Callable[[int, int], None]) -> Iterator[tuple[Chosen, Credit]]:
     """Credit of every batch by every method; methods that must see as much share one reading of the log."""
     for scope in dict.fromkeys(one.scope for one in chosen):
         together = [one for one in chosen if one.scope == scope]
         draws = {one.spec.id: np.random.default_rng(seed) for one in together}
-        for batch in log.batches(scope):
+        for batch in log.batches(scope, progress=watch):
             for one in together:
                 yield one, one_credit(one, batch, draws[one.spec.id])
 
@@ -164,29 +165,3 @@ class Tally:
         facts = self.facts()
         spread = "  ".join(f"{name} {facts[name]:.4g}" for name in ("min", "mean", "max"))
         return f"{what}  {spread}  [{bars(np.concatenate(self._sample))}]  config {self.config}"
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal's standard error, once it has taken longer than two seconds."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done: None
-        return
-    begun = time.monotonic()
-    with_bar = Progress(console=console, transient=True)
-    task = with_bar.add_task("trajectories", total=total)
-
-    def step(done: int) -> None:
-        with_bar.advance(task, done)
-        if not with_bar.live.is_started and time.monotonic() - begun > SHOW_AFTER:
-            with_bar.start()
-
-    try:
-        yield step
-    finally:
-        with_bar.stop()
-        sys.stderr.flush()

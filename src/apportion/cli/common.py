@@ -17,6 +17,7 @@ TurnReward = Annotated[str | None, typer.Option("--turn-reward", help="Key of th
 Group = Annotated[str | None, typer.Option("--group", help="Key that names the prompt (task) of a rollout.")]
 State = Annotated[str | None, typer.Option("--state", help="'observation', or the key of the states, one per turn.")]
 Tokenizer = Annotated[str | None, typer.Option("--tokenizer", help="Folder of a Hugging Face tokenizer (default: words).")]
+Unscored = Annotated[str | None, typer.Option("--unscored", help="'drop' leaves out rollouts without a reward.")]
 
 
 def opened(path: Path, **reading: Any) -> Log:

@@ -18,8 +18,9 @@ from ..errors import CreditError, OptionError
 from ..logs import Log
 from ..structure import Int
 from ..words import Scope
-from .assign import one_credit, progress, say
-from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, opened
+from .assign import one_credit, say
+from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, Unscored, opened
+from .progress import progress
 from .settings import Chosen, Fit, Force, OptionPairs, Seed, check_output, choose, refuse_unfed
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def lens(
     state: State = None,
     format_: FormatName = None,
     tokenizer: Tokenizer = None,
+    unscored: Unscored = None,
     force: Force = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     json: AsJson = False,
@@ -68,7 +70,9 @@ def lens(
     if option and not ids:
         raise OptionError("--option is for --methods: a table's credit is made")
     check_output(out, (".html", ".htm"), force)
-    source = opened(log, reward=reward, turn_reward=turn_reward, group=group, state=state, format=format_, tokenizer=tokenizer)
+    reading = {"reward": reward, "turn_reward": turn_reward, "group": group, "state": state, "unscored": unscored}
+    with progress("reading the log") as watch:
+        source = opened(log, **reading, format=format_, tokenizer=tokenizer, progress=watch)
     first = next(source.batches("trajectory", 1))
     refuse_unfed(chosen, first, log)
     if steps and first.step_offsets is None:
@@ -114,8 +118,8 @@ def gather(
     scope: Scope = "group" if widest == "trajectory" else widest
     tasks: list[dict[str, Any]] = []
     spent = shown = 0
-    with progress(log.trajectories) as step:
-        for batch in log.batches(scope, PIECE):
+    with progress("credit") as watch:
+        for batch in log.batches(scope, PIECE, watch):
             credits = {one.spec.id: one_credit(one, batch, draws[one.spec.id]) for one in chosen}
             for path, table, which in joins:
                 credits[_title(which, credits)] = _joined(path, table, which, batch)
@@ -128,7 +132,6 @@ def gather(
                     made = _first(made, most)
                 tasks += made["tasks"]
                 spent, shown = spent + size, shown + sum(len(t["trajectories"]) for t in made["tasks"])
-            step(batch.n_trajectories)
     return {"unit": unit, "overview": True, "tasks": tasks}, shown
 
 
