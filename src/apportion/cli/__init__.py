@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import ApportionError
-from . import assign, doctor, inspect, lens, methods
+from . import assign, conformance, doctor, inspect, lens, methods
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,6 +47,7 @@ def _app() -> typer.Typer:
     app.command(name="lens")(lens.lens)
     app.command(name="inspect")(inspect.inspect)
     app.command(name="doctor")(doctor.doctor)
+    app.command(name="conformance")(conformance.conformance)
     if importlib.util.find_spec("apportion.cli.bench"):
         app.add_typer(importlib.import_module("apportion.cli.bench").app, name="bench")
     return app

@@ -1,5 +1,5 @@
 """The same trajectories through every trainer's own GAE and group statistics, beside ours: ``apportion conformance``."""
 
-from .rows import Row, rows
+from .table import Row, rows
 
 __all__ = ["Row", "rows"]

@@ -35,12 +35,16 @@ class GaeCase:
 
 @dataclass(frozen=True)
 class GroupCase:
-    """Rewards (N,) of rollouts and the prompt (N,) each belongs to. shown: the rollouts whose credit is printed."""
+    """Rewards (N,) of rollouts and the prompt (N,) each belongs to.
+
+    shown: the rollouts whose credit is printed. rounds: all rewards are equal, but their float32 mean is not them.
+    """
 
     name: str
     reward: tuple[float, ...]
     group: tuple[int, ...]
     shown: tuple[int, ...] = ()
+    rounds: bool = False
 
     @property
     def size(self) -> int:
@@ -81,5 +85,6 @@ EQUAL = GroupCase("equal rewards", (1, 1, 1, 1, 1, 0, 0, 1), (0, 0, 0, 0, 1, 1, 
 SIZES = GroupCase("prompts of four, three and two", (1, 0, 0, 1, 0.5, 0.25, 1, 0, 0.75), (0, 0, 0, 0, 1, 1, 1, 2, 2))
 LONE = GroupCase("a prompt with one rollout", (0.7, 1, 0), (0, 1, 1), (0,))
 ONES = GroupCase("one rollout a prompt", (0.7, 0.2, 1), (0, 1, 2), (0,))
-GROUPS = (PROMPTS, EQUAL, SIZES, LONE, ONES)
+NOISE = GroupCase("six equal rewards of 0.9", (0.9,) * 6, (0,) * 6, (0,), rounds=True)
+GROUPS = (PROMPTS, EQUAL, SIZES, LONE, ONES, NOISE)
 CASES: tuple[Case, ...] = (*GAE, *GROUPS)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .cases import CASES, Case, GaeCase
+from .cases import CASES, ENDS, Case, GaeCase
 
 Groups = Literal["any", "equal", "pairs"]
 
@@ -17,7 +17,8 @@ class Meaning:
 
     method, options: our call that means the same; options None where there is none, and ``note`` says why.
     masked_reward: where ``from_padded`` puts a reward on an observation token. groups: the sizes it takes
-    ("equal": all the same; "pairs": the same, at least two). one_group: the batch is one group.
+    ("equal": all the same; "pairs": the same, at least two). one_group: the batch is one group. whitens: whether
+    our option whitens as it does. ends: whether we know what it does with a rollout that ends in a tool's answer.
     """
 
     peer: str
@@ -29,6 +30,7 @@ class Meaning:
     groups: Groups = "any"
     one_group: bool = False
     whitens: bool = True
+    ends: bool = True
     note: str = ""
 
     @property
@@ -38,7 +40,7 @@ class Meaning:
 
     def takes(self, case: Case) -> bool:
         if isinstance(case, GaeCase):
-            return self.method == "gae" and (self.whitens or not case.whiten)
+            return self.method == "gae" and (self.whitens or not case.whiten) and (self.ends or case is not ENDS)
         if self.method == "gae":
             return False
         return self.groups == "any" or case.size > (1 if self.groups == "pairs" else 0)
@@ -77,7 +79,7 @@ MEANINGS: tuple[Meaning, ...] = (
     _gae("nemo-rl", "skip", "move", whitens=False),
     _gae("slime", "skyrl", "keep", whitens=False),
     _gae("roll", "skyrl", "keep", whitens=False),
-    _gae("areal-main", "turn", "drop", "GAE by turns", whitens=False),
+    _gae("areal-main", "turn", "move", "GAE by turns", whitens=False, ends=False),
     _group("verl", "grpo", "grpo", single="raw"),
     _group("verl", "grpo_vectorized", "grpo_vectorized", single="raw"),
     _group("verl", "dr_grpo", "norm_adv_by_std_in_grpo=False", spread="none", single="raw"),
@@ -99,7 +101,7 @@ MEANINGS: tuple[Meaning, ...] = (
            spread_over="centred_batch"),
     Meaning("areal", "batch", "reward_norm batch", "grpo", {"eps": 1e-5}, one_group=True),
     _group("areal", "rloo", "reward_norm group, leave one out, no std", "rloo", groups="equal", single="raw"),
-    _group("torchrl", "mc", "MCAdvantage(trajectory_return='sum')", groups="pairs", eps=0.0),
+    _group("torchrl", "mc", "MCAdvantage, trajectory_return='sum'", groups="pairs", eps=0.0),
 )  # fmt: skip
 
 

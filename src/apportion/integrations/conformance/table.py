@@ -6,15 +6,22 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import isnan
+from typing import Any
 
 from . import ours
 from .ask import Answers, ask, installed, key
-from .cases import Case, GaeCase
+from .cases import Case, GaeCase, GroupCase
 from .meanings import MEANINGS, NAMES, PACKAGES, Meaning
 
 #: Largest difference between a trainer's float32 and our float64 that counts as agreement.
 TOLERANCE = 1e-6
 Numbers = tuple[float, ...]
+AGREES, DIFFERS, NO_OPTION = "agrees", "differs", "no option"
+#: Equal rewards, whose float32 mean is not them, divided by next to nothing: no meaning of anyone's. Ours gives 0.
+ROUNDING = "theirs is rounding noise: ours is 0"
+REFUSED = "theirs is not a number: ours refuses"
+NOT_INSTALLED, NO_PACKAGE = "not installed", "not a package: our reading of its formula"
+FAILED = "could not be run: "
 
 
 @dataclass(frozen=True)
@@ -24,8 +31,7 @@ class Row:
     theirs: the trainer's numbers, per policy token (GAE) or per rollout; None where it was not run.
     ours: with the trainer's meaning; None where there is no such option, or we refuse. default: ours
     without any option. difference: largest of theirs - ours. call: our call that means the same.
-    status: "agrees", "differs", "no option", "theirs is not a number: ours refuses", "not installed", "not a
-    package …", or "could not be run: " and why.
+    status: one of the words below, or "could not be run: " and why.
     """
 
     case: str
@@ -70,20 +76,25 @@ def _row(meaning: Meaning, case: Case, version: str | None, answers: Answers | N
     said = None if answers is None else answers[key(meaning.id, case.name)]
     theirs = _tuple(None if said is None else said.get("numbers"))
     difference = _apart(theirs, mine)
-    if said is None:
-        status = "not installed" if meaning.peer in PACKAGES else "not a package: our reading of its formula"
-    elif theirs is None:
-        status = f"could not be run: {said['error']}"
-    elif meaning.options is None:
-        status = "no option"
-    elif mine is None:
-        status = "theirs is not a number: ours refuses" if any(map(isnan, theirs)) else "differs"
-    else:
-        status = "agrees" if _close(theirs, mine) else "differs"
+    status = _status(meaning, case, said, theirs, mine)
     name = case.name if isinstance(case, GaeCase) else f"rewards, {case.name}"
     return Row(
         name, NAMES[meaning.peer], version, meaning.setting, meaning.call, theirs, mine, default, difference, status, meaning.note
     )
+
+
+def _status(meaning: Meaning, case: Case, said: dict[str, Any] | None, theirs: Numbers | None, mine: Numbers | None) -> str:
+    if said is None:
+        return NOT_INSTALLED if meaning.peer in PACKAGES else NO_PACKAGE
+    if theirs is None:
+        return f"{FAILED}{said['error']}"
+    if meaning.options is None:
+        return NO_OPTION
+    if mine is None:
+        return REFUSED if any(map(isnan, theirs)) else DIFFERS
+    if _close(theirs, mine):
+        return AGREES
+    return ROUNDING if isinstance(case, GroupCase) and case.rounds and not any(mine) else DIFFERS
 
 
 def _tuple(numbers: list[float] | None) -> Numbers | None:
