@@ -37,7 +37,7 @@ def lookup(facts: Mapping[str, Any], key: str) -> Any:
         return facts[key]
     value: Any = facts
     for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
+        if not isinstance(value, dict) or part not in value:
             return None
         value = value[part]
     return value
@@ -55,7 +55,7 @@ def value_of(name: str, raw: Any, rollout: Rollout) -> Any:
         return flag(name, raw)
     if name == "state":
         return states(raw, rollout.n_turns)
-    if name == "agent" and isinstance(raw, Mapping):
+    if name == "agent" and isinstance(raw, dict):
         raw = raw.get("name")
     return raw if isinstance(raw, (str, int)) and not isinstance(raw, bool) else None
 
@@ -64,7 +64,7 @@ def number(raw: Any) -> float | None:
     """A number, or the weighted sum of named rewards: {name: number} or {name: {score, weight}}."""
     if isinstance(raw, (bool, int, float)):
         return float(raw)
-    if isinstance(raw, Mapping) and raw:
+    if isinstance(raw, dict) and raw:
         if isinstance(raw.get("reward"), (bool, int, float)):
             return float(raw["reward"])
         parts = [_weighted(v) for v in raw.values()]
@@ -73,7 +73,7 @@ def number(raw: Any) -> float | None:
 
 
 def _weighted(raw: Any) -> float | None:
-    if isinstance(raw, Mapping):
+    if isinstance(raw, dict):
         score, weight = raw.get("score"), raw.get("weight", 1.0)
         return None if score is None else float(score) * float(weight)
     return float(raw) if isinstance(raw, (bool, int, float)) else None
@@ -150,6 +150,8 @@ class Tally:
         values: dict[tuple[str, str], Any] = {}
         for name, keys in CANDIDATES.items():
             for key in (self.given[name],) if name in self.given else keys:
+                if key not in rollout.facts and name not in self.given and (name, key) not in self.found:
+                    continue  # the usual case, many times a trajectory
                 value = self._add(name, key, rollout, where)
                 if value is not None:
                     values[name, key] = value

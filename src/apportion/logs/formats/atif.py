@@ -25,9 +25,9 @@ TRIAL = "@trial"
 
 
 def fits(record: Any) -> bool:
-    if not isinstance(record, Mapping) or not isinstance(record.get("steps"), list):
+    if not isinstance(record, dict) or not isinstance(record.get("steps"), list):
         return False
-    return str(record.get("schema_version", "")).startswith("ATIF") or isinstance(record.get("agent"), Mapping)
+    return str(record.get("schema_version", "")).startswith("ATIF") or isinstance(record.get("agent"), dict)
 
 
 def rollouts(record: Mapping[str, Any]) -> list[Rollout]:
@@ -41,7 +41,7 @@ def rollouts(record: Mapping[str, Any]) -> list[Rollout]:
         found[0] = _rollout(record, shared, "")
     own = ("turn_reward", "state", "trajectory", "trajectory_id")
     for k, sub in enumerate(subagents):
-        if not isinstance(sub, Mapping) or not sub.get("trajectory_id"):
+        if not isinstance(sub, dict) or not sub.get("trajectory_id"):
             raise BatchError(f"subagent_trajectories[{k}]: expected a trajectory with a 'trajectory_id'")
         inherited = {n: v for n, v in shared.items() if n not in own}
         facts = {**inherited, **_facts(sub, {})}
@@ -54,7 +54,7 @@ def rollouts(record: Mapping[str, Any]) -> list[Rollout]:
 
 def _facts(record: Mapping[str, Any], trial: Mapping[str, Any]) -> dict[str, Any]:
     extra = record.get("extra") or {}
-    ours: Mapping[str, Any] = extra["apportion"] if isinstance(extra.get("apportion"), Mapping) else {}
+    ours: Mapping[str, Any] = extra["apportion"] if isinstance(extra.get("apportion"), dict) else {}
     agent = record.get("agent") or {}
     base = {"agent": agent.get("name"), "model": agent.get("model_name"), "trajectory_id": record.get("trajectory_id")}
     return {**{k: v for k, v in base.items() if v is not None}, **extra, **trial, **ours}
@@ -70,8 +70,8 @@ def _rollout(record: Mapping[str, Any], facts: dict[str, Any], label: str) -> Ro
     if not isinstance(steps, list) or not steps:
         raise BatchError("'steps' is empty: expected at least one step")
     for i, step in enumerate(steps):
-        if not isinstance(step, Mapping) or step.get("source") not in _ROLES:
-            got = step.get("source") if isinstance(step, Mapping) else type(step).__name__
+        if not isinstance(step, dict) or step.get("source") not in _ROLES:
+            got = step.get("source") if isinstance(step, dict) else type(step).__name__
             raise BatchError(f"steps[{i}]: source = {got!r}, expected one of {', '.join(_ROLES)}")
         if step.get("step_id", i + 1) != i + 1:
             raise BatchError(f"steps[{i}].step_id = {step['step_id']}: expected {i + 1}, steps are numbered from 1")
@@ -107,7 +107,7 @@ def _message(step: Mapping[str, Any], i: int, notes: Notes) -> Message:
 
 
 def _call(call: Any, i: int) -> dict[str, Any]:
-    if not isinstance(call, Mapping) or "function_name" not in call:
+    if not isinstance(call, dict) or "function_name" not in call:
         raise BatchError(f"steps[{i}].tool_calls: expected objects with 'tool_call_id', 'function_name' and 'arguments'")
     function = {"name": call["function_name"], "arguments": json.dumps(call.get("arguments"), sort_keys=True, ensure_ascii=False)}
     return {"id": call.get("tool_call_id"), "type": "function", "function": function}
@@ -117,7 +117,7 @@ def _results(step: Mapping[str, Any], i: int, notes: Notes) -> list[Message]:
     results = (step.get("observation") or {}).get("results") or ()
     messages: list[Message] = []
     for result in results:
-        if not isinstance(result, Mapping):
+        if not isinstance(result, dict):
             raise BatchError(f"steps[{i}].observation.results: expected objects, got {type(result).__name__}")
         if any(ref.get("trajectory_path") for ref in result.get("subagent_trajectory_ref") or ()):
             notes("a subagent's trajectory lies in another file and is not read with its parent")

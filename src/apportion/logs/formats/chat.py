@@ -22,8 +22,8 @@ CHATS = ("messages", "conversations", "conversation", "chat")
 
 def fits(record: Any) -> bool:
     if isinstance(record, list):
-        return bool(record) and isinstance(record[0], Mapping) and ("role" in record[0] or "from" in record[0])
-    if not isinstance(record, Mapping):
+        return bool(record) and isinstance(record[0], dict) and ("role" in record[0] or "from" in record[0])
+    if not isinstance(record, dict):
         return False
     if any(isinstance(record.get(key), list) for key in CHATS):
         return True
@@ -52,7 +52,7 @@ def _open(record: Any, notes: Notes) -> tuple[Sequence[Any], dict[str, Any]]:
         facts = {k: v for k, v in record.items() if k not in ("prompt", "completion")}
         return [*_context(record.get("prompt"), notes), *_side(record["completion"], "completion", "assistant")], facts
     if "output" in record:
-        notes("verl's dump has no mask: each output is one turn, whatever tools wrote into it")
+        notes("each output in verl's dump is one turn: it has no mask, whatever tools wrote into it")
         facts = {k: v for k, v in record.items() if k not in ("input", "output")}
         return [*_side(record["input"], "input", "user"), *_side(record["output"], "output", "assistant")], _sessions(
             facts, notes
@@ -63,9 +63,9 @@ def _open(record: Any, notes: Notes) -> tuple[Sequence[Any], dict[str, Any]]:
 def _context(prompt: Any, notes: Notes) -> list[Any]:
     """Messages of a prompt; an assistant's among them was not written in this rollout."""
     given = _side(prompt, "prompt", "user")
-    if any(isinstance(m, Mapping) and _role(m) == "assistant" for m in given):
+    if any(isinstance(m, dict) and _role(m) == "assistant" for m in given):
         notes("assistant messages in a prompt are context, not turns")
-    return [{**m, "weight": 0} if isinstance(m, Mapping) and _role(m) == "assistant" else m for m in given]
+    return [{**m, "weight": 0} if isinstance(m, dict) and _role(m) == "assistant" else m for m in given]
 
 
 def _role(message: Mapping[str, Any]) -> Any:
@@ -76,7 +76,7 @@ def _role(message: Mapping[str, Any]) -> Any:
 def _side(value: Any, key: str, role: str) -> list[Any]:
     if isinstance(value, str):
         return [{"role": role, "content": value}]
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return [value]
     if isinstance(value, list):
         return value
@@ -87,14 +87,14 @@ def _sessions(facts: dict[str, Any], notes: Notes) -> dict[str, Any]:
     """verl's validation dump names rows <prompt>_<session>_<output>: the first part is the group."""
     parts: list[str] = facts["uid"].rsplit("_", 2) if isinstance(facts.get("uid"), str) else []
     if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
-        notes("verl's uid is <prompt>_<session>_<output>: the prompt is the group, and every output a trajectory")
+        notes("the uid in verl's dump is <prompt>_<session>_<output>: the prompt is the group, every output a trajectory")
         return {**facts, "uid": parts[0], "trajectory": facts["uid"]}
     return facts
 
 
 def _message(message: Any, i: int, notes: Notes) -> Mapping[str, Any]:
     """A message in OpenAI's form."""
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         raise BatchError(f"message {i} is {type(message).__name__}: expected an object with 'role' and 'content'")
     if "role" not in message and "from" not in message:
         raise BatchError(f"message {i} has no 'role'")
@@ -129,7 +129,7 @@ def check_tools(messages: Sequence[Mapping[str, Any]], notes: Notes) -> None:
         if role == "assistant":
             calls = message.get("tool_calls") or ()
             asked = asked or bool(calls)
-            open_calls = [c.get("id") if isinstance(c, Mapping) else None for c in calls]
+            open_calls = [c.get("id") if isinstance(c, dict) else None for c in calls]
             if not calls and not message.get("content") and not message.get("reasoning_content"):
                 notes("an assistant message is empty: a turn of its end mark alone")
     if open_calls:

@@ -25,7 +25,7 @@ TURNS = ("turn_ids", "turn_id")
 
 
 def fits(record: Any) -> bool:
-    if not isinstance(record, Mapping):
+    if not isinstance(record, dict):
         return False
     ids = next((record[k] for k in IDS if k in record), None)
     if not isinstance(ids, list) or not ids or not isinstance(ids[0], int):

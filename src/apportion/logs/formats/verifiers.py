@@ -15,7 +15,7 @@ _CUT = ("max_turns", "max_input_tokens", "max_output_tokens", "max_total_tokens"
 
 
 def fits(record: Any) -> bool:
-    if not isinstance(record, Mapping):
+    if not isinstance(record, dict):
         return False
     nodes = record.get("nodes")
     return isinstance(record.get("traces"), list) or (isinstance(nodes, list) and "agent" in record)
@@ -34,13 +34,13 @@ def rollouts(record: Mapping[str, Any]) -> list[Rollout]:
 
 def _trace(trace: Any, shared: Mapping[str, Any]) -> list[Rollout]:
     notes = Notes()
-    if not isinstance(trace, Mapping) or not isinstance(trace.get("nodes"), list):
+    if not isinstance(trace, dict) or not isinstance(trace.get("nodes"), list):
         raise BatchError("a trace without 'nodes': expected a list of message nodes")
     nodes = trace["nodes"]
     agent = trace.get("agent") or {}
     for k, node in enumerate(nodes):
-        parent = node.get("parent") if isinstance(node, Mapping) else None
-        if not isinstance(node, Mapping) or not isinstance(node.get("message"), Mapping):
+        parent = node.get("parent") if isinstance(node, dict) else None
+        if not isinstance(node, dict) or not isinstance(node.get("message"), dict):
             raise BatchError(f"nodes[{k}]: expected an object with a 'message'")
         if parent is not None and not 0 <= parent < k:
             raise BatchError(f"nodes[{k}].parent = {parent}: expected an earlier node")
@@ -86,7 +86,7 @@ def _reward(rewards: Mapping[str, Any], notes: Notes) -> float | None:
         notes("a reward that was not scored counts nothing beside the others")
     total = 0.0
     for name, r in scored.items():
-        score, weight = (r.get("score"), r.get("weight", 1.0)) if isinstance(r, Mapping) else (r, 1.0)
+        score, weight = (r.get("score"), r.get("weight", 1.0)) if isinstance(r, dict) else (r, 1.0)
         if not isinstance(score, (int, float)) or not isinstance(weight, (int, float)):
             raise BatchError(f"rewards[{name!r}] = {r!r}: expected a score and a weight")
         total += score * weight
