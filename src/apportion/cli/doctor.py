@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ..logs import Log
 from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, opened
 
 Methods = Annotated[
@@ -33,15 +32,28 @@ def doctor(
     """Examine a log: signal, masks, rewards, states, log-probs, and where credit would go. Worst first."""
     from ..doctor import examine_log
 
-    def opening() -> Log:
-        return opened(log, reward=reward, turn_reward=turn_reward, group=group, state=state, format=format_, tokenizer=tokenizer)
-
-    wanted = None if methods is None or methods == "all" else [m.strip() for m in methods.split(",") if m.strip()]
-    diagnosis = examine_log(opening, methods=wanted, vocabulary=vocabulary)
+    if not log.exists():
+        opened(log)  # no finding, but a wrong path
+    reading = {
+        "reward": reward,
+        "turn_reward": turn_reward,
+        "group": group,
+        "state": state,
+        "format": format_,
+        "tokenizer": tokenizer,
+    }
+    diagnosis = examine_log(
+        log,
+        methods=None if methods is None or methods == "all" else [m.strip() for m in methods.split(",") if m.strip()],
+        vocabulary=vocabulary,
+        **{name: value for name, value in reading.items() if value is not None},
+    )
     if json:
         typer.echo(_json.dumps({"log": str(log), **diagnosis.to_plain()}, indent=2))
     else:
         typer.secho(str(log), bold=True)
         typer.echo(str(diagnosis))
+    if not diagnosis.holds["trajectories"]:
+        raise typer.Exit(2)  # nothing was examined
     if strict and diagnosis.problems:
         raise typer.Exit(1)

@@ -6,7 +6,7 @@ return a :class:`Diagnosis`, which prints as a report.
 
 from __future__ import annotations
 
-from .examine import examine
+from .checks import examine
 from .findings import Diagnosis, Finding, Picture, Place
 from .logs import examine_log
 from .padded import examine_padded

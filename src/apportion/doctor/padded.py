@@ -10,34 +10,25 @@ import numpy as np
 from ..batch import Batch
 from ..edges.tensors import Array, is_torch, to_numpy
 from ..errors import BatchError
+from ..logs.dump import MASKS, ROW, TOKEN
 from ..structure import Bool
-from . import examine as _examine
+from .checks import diagnosis, look, new_tally
 from .findings import Diagnosis, Finding
 from .refused import Refusals
 from .scores import gaps
 from .tally import Tally, either, many
 from .tensors import bad_mask, bad_rows, cells, masked, mended
 
-#: Names that trainers use -> ours. What is not listed and is no name of ``Batch.from_padded`` is left alone.
-ALIASES: dict[str, str] = {
-    "response_mask": "action", "loss_mask": "action", "completion_mask": "action", "attention_mask": "attention",
-    "old_log_probs": "logp", "old_per_token_logps": "logp", "ref_log_prob": "ref_logp", "ref_per_token_logps": "ref_logp",
-    "rollout_log_probs": "sampler_logp", "sampling_per_token_logps": "sampler_logp", "values": "value", "entropys": "entropy",
-    "token_level_rewards": "token_reward", "token_level_scores": "token_reward", "rm_scores": "token_reward",
-    "rewards": "outcome", "scores": "outcome", "responses": "ids", "completion_ids": "ids", "uid": "group",
-}  # fmt: skip
+#: What the sampler said, where it is another engine than the trainer's.
+SAMPLER = ("sampler_logp", "rollout_log_probs", "sampling_per_token_logps")
+
+#: A mask of what tools wrote, where it is apart from the mask of the completion.
+TOOL_MASKS = ("tool_mask", "env_mask")
 
 _AXES = {name: meta["axis"] for name, meta in Batch.columns().items() if meta["kind"] != "text"}
 _WIDE = ("attention", "turn_ids", "step_ids", "advantages", "sampler_logp", *(n for n, axis in _AXES.items() if axis == "token"))
-_ROWS = (
-    "group",
-    "episode",
-    "trajectory",
-    "step",
-    "state",
-    *(n for n, axis in _AXES.items() if axis in ("trajectory", "turn", "step")),
-)
-_KNOWN = {"action", "turns", "limit", *_WIDE, *_ROWS}
+_UNITS = ("state", *(n for n, axis in _AXES.items() if axis in ("turn", "step")))
+_ROWS = (*ROW, *_UNITS)
 
 
 def examine_padded(
@@ -58,7 +49,7 @@ def examine_padded(
     >>> [f.id for f in found.problems]
     ['mask-not-binary']
     """
-    tally = _examine.new_tally(methods, vocabulary)
+    tally = new_tally(methods, vocabulary)
     given, assumed = _named(tensors)
     if "action" not in given:
         raise BatchError("the mask of the policy's tokens is missing: give response_mask= (1 where the policy wrote the token)")
@@ -79,30 +70,47 @@ def examine_padded(
     refusals = Refusals()
     if not bad.all():
         try:
-            _examine.look(Batch.from_padded(**_kept(given, arrays, action, np.flatnonzero(~bad))), tally)
+            look(Batch.from_padded(**_kept(given, arrays, action, np.flatnonzero(~bad))), tally)
         except BatchError as error:
             refusals.add(str(error))
     said = {f.id for f in found}
-    return _examine.diagnosis(tally, [*found, *(f for f in refusals.say() if f.id not in said)], assumed)
+    return diagnosis(tally, [*found, *(f for f in refusals.say() if f.id not in said)], assumed)
 
 
 def _named(tensors: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The tensors by our names, and which of theirs were taken for what."""
-    given: dict[str, Any] = {}
+    held = {name: value for name, value in tensors.items() if value is not None}
+    given: dict[str, Any] = {n: held[n] for n in ("turns", "limit", "advantages", *_UNITS) if n in held}
     assumed = []
-    for name, value in tensors.items():
-        ours = ALIASES.get(name, name)
-        if ours == "outcome" and name != "outcome" and len(getattr(value, "shape", ())) == 2:
-            ours = "token_reward"
-        if value is None or ours not in _KNOWN:
+    masks = [k for k in MASKS if k in held][:1] + [k for k in TOOL_MASKS if k in held][:1]
+    if masks:
+        arrays = [to_numpy(k, held[k]) for k in masks]
+        if len({a.shape for a in arrays}) > 1:
+            raise BatchError(f"{masks[0]} has shape {arrays[0].shape}, but {masks[1]} has shape {arrays[1].shape}")
+        given["action"] = arrays[0] if len(arrays) == 1 else arrays[0] * arrays[1]
+    sampler = next((k for k in SAMPLER if k in held), None)
+    if sampler is not None and any(k in held for k in TOKEN["logp"] if k not in SAMPLER):
+        given["sampler_logp"] = held.pop(sampler)
+        assumed.append(f"{sampler} is taken for what the sampler said")
+    names = {**TOKEN, "attention": ("attention", "attention_mask"), **ROW}
+    for ours, keys in names.items():
+        deep = 1 if ours in ROW else 2
+        key = next((k for k in keys if k in held and _depth(held[k]) == deep), None)
+        if key is None or (ours == "outcome" and "token_reward" in given):
             continue
-        if ours in given:
-            assumed.append(f"{name} was left out: another tensor gave {ours}")
-            continue
-        given[ours] = value
-        if name != ours and ours not in ("action", "attention"):
-            assumed.append(f"{name} is taken for {ours}")
+        given[ours] = held[key]
+        if key != ours and ours != "attention":
+            assumed.append(f"{key} is taken for {ours}")
+    if "trajectory" not in given:
+        given.pop("step", None)  # a training step, not the place of a row in its trajectory
     return given, assumed
+
+
+def _depth(value: Any) -> int:
+    """Dimensions of an array, a tensor or a list."""
+    if hasattr(value, "ndim"):
+        return int(value.ndim)
+    return 0 if not isinstance(value, (list, tuple)) else 2 if value and isinstance(value[0], (list, tuple)) else 1
 
 
 def _same_width(given: Mapping[str, Any], action: Bool, found: list[Finding], assumed: list[str]) -> dict[str, Array]:

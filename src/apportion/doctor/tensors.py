@@ -72,7 +72,8 @@ def masked(arrays: Mapping[str, Array], action: Bool) -> Iterator[Finding]:
         reward = arrays["token_reward"]
         stray = ~action & (reward != 0)
         if stray.any():
-            lost, rows = float(np.abs(reward[stray]).sum() / np.abs(reward).sum()), int(np.any(stray, axis=1).sum())
+            size, rows = np.abs(reward).astype(np.float64), int(np.any(stray, axis=1).sum())
+            lost = float(size[stray].sum() / size.sum())
             says = f"{many(stray.sum(), 'token')} of {many(rows, 'row')} that the policy did not write "
             says += f"{either(stray.sum(), 'carries', 'carry')} a reward: {percent(lost)} of all token reward."
             figures = {"tokens": int(stray.sum()), "rows": rows, "share_of_token_reward": lost}
