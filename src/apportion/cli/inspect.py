@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from ..doctor.inventory import Inventory, feeding, inventory
+from ..doctor.logs import PIECE
 from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, opened
 
 WIDTH = 100
@@ -37,7 +38,7 @@ def inspect(
         "tokenizer": tokenizer,
     }
     source = opened(log, **reading)
-    found = inventory(source.batches("group"))
+    found = inventory(source.batches("group", PIECE))
     lines = feeding(found)
     following = next_command(str(log), reading, found)
     if json:

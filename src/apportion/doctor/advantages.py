@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..batch import Batch
 from ..credit import Credit, Preferences
@@ -16,34 +18,46 @@ from ..registry import get
 from ..structure import Bool, Float
 from .buckets import BUCKETS, bucket
 from .findings import Finding
-from .tally import Tally, at_turns, many, percent
+from .tally import FEW, Tally, at_turns, many, percent
 from .trends import say_length, say_positions
+
+Signs = NDArray[np.int8]
 
 #: The yardstick of signs: unbiased, free, and what the others refine.
 YARDSTICK = "rloo"
 
 
+@dataclass(frozen=True)
+class Said:
+    """Credit of one batch, summed once: per turn its mean and the sum of |credit| in the loss; the signs of both levels."""
+
+    credit: Credit
+    mean: Float
+    size: Float
+    turn_sign: Signs
+    token_sign: Signs
+
+
 def look(batch: Batch, tally: Tally) -> None:
-    ready = [f.method for f in feeds(batch.present) if f.ready and (tally.methods is None or f.method in tally.methods)]
-    if tally.methods is not None:
-        for id_ in set(tally.methods) - set(ready):
-            lacking = next(f.why_not for f in feeds(batch.present) if f.method == id_)
-            tally.said.setdefault(f"refused.{id_}", lacking)
-            tally.add(f"refused.{id_}", batch.n_trajectories)
-    yardstick = _assign(batch, YARDSTICK, tally) if YARDSTICK in {f.method for f in feeds(batch.present) if f.ready} else None
-    for id_ in ready:
-        credit = yardstick if id_ == YARDSTICK else _assign(batch, id_, tally)
-        if credit is None:
+    fed = feeds(batch.present)
+    ready = {f.method for f in fed if f.ready}
+    for f in fed:
+        if tally.methods is not None and f.method in tally.methods and not f.ready:
+            _refuse(batch, f.method, f.why_not, tally)
+    yardstick = _assign(batch, YARDSTICK, tally) if YARDSTICK in ready else None
+    for id_ in sorted(ready if tally.methods is None else ready & set(tally.methods)):
+        said = yardstick if id_ == YARDSTICK else _assign(batch, id_, tally)
+        if said is None:
             continue
         tally.add(f"credited.{id_}", batch.n_trajectories)
-        _lengths(credit, id_, tally)
-        _positions(credit, id_, tally)
+        _lengths(said, id_, tally)
+        _positions(said, id_, tally)
         if yardstick is not None and id_ != YARDSTICK:
-            _signs(credit, yardstick, id_, tally)
+            _signs(said, yardstick, id_, tally)
 
 
-def _assign(batch: Batch, id_: str, tally: Tally) -> Credit | None:
-    """Credit of every unit of this batch, or None and why not: no method may stop the examination."""
+def _assign(batch: Batch, id_: str, tally: Tally) -> Said | None:
+    """What a method says of this batch, or None and why not: no method may stop the examination."""
     # a group of one has a finding of its own: here it gets 0
     options: dict[str, Any] = {"single": "zero"} if "single" in get(id_).options else {}
     try:
@@ -52,10 +66,21 @@ def _assign(batch: Batch, id_: str, tally: Tally) -> Credit | None:
     except (ApportionError, ValueError) as error:
         credit, why = None, str(error)
     if isinstance(credit, Credit) and not why:
-        return credit
+        return _said(credit)
+    _refuse(batch, id_, why, tally)
+    return None
+
+
+def _refuse(batch: Batch, id_: str, why: str, tally: Tally) -> None:
     tally.said.setdefault(f"refused.{id_}", why)
     tally.add(f"refused.{id_}", batch.n_trajectories)
-    return None
+
+
+def _said(credit: Credit) -> Said:
+    batch, begin = credit.batch, credit.batch.turn_offsets[:-1]
+    mean = np.add.reduceat(credit.token, begin) / batch.action_count("turn")
+    size = np.add.reduceat(np.abs(credit.token) if credit.keep is None else np.abs(credit.token) * credit.keep, begin)
+    return Said(credit, mean, size, _sign(mean), _sign(credit.token))
 
 
 def _unlike(credit: Credit | Preferences) -> str:
@@ -67,13 +92,12 @@ def _unlike(credit: Credit | Preferences) -> str:
     return "" if credit.kind == "advantage" else f"it gives a {credit.kind}, no advantage"
 
 
-def _lengths(credit: Credit, id_: str, tally: Tally) -> None:
+def _lengths(said: Said, id_: str, tally: Tally) -> None:
     """Per bucket of length: trajectories, mean credit, mean |credit|; and the moments within groups."""
-    batch = credit.batch
-    length = batch.action_count("trajectory")
-    mean = credit.on("trajectory")
-    owner = batch.within("token", "trajectory")
-    size = np.bincount(owner, weights=np.abs(credit.token), minlength=length.size) / length
+    batch = said.credit.batch
+    length, begin = batch.action_count("trajectory"), batch.trajectory_turns[:-1]
+    mean = np.add.reduceat(said.mean * batch.action_count("turn"), begin) / length
+    size = np.add.reduceat(said.size, begin) / length
     at = bucket(length)
     table = tally.table(f"length.{id_}", (3, BUCKETS))
     for row, values in enumerate((np.ones(length.size), mean, size)):
@@ -87,43 +111,40 @@ def _lengths(credit: Credit, id_: str, tally: Tally) -> None:
     moments += [several.sum(), x @ x, y @ y, x @ y, np.count_nonzero(members > 1)]
 
 
-def _positions(credit: Credit, id_: str, tally: Tally) -> None:
-    """Per position: turns, mean credit, and the sum of |credit| over the policy tokens in the loss."""
-    batch = credit.batch
+def _positions(said: Said, id_: str, tally: Tally) -> None:
+    """Per position: turns, mean credit, the sum of |credit| in the loss, and policy tokens."""
+    batch = said.credit.batch
     at = bucket(batch.turn_index)
-    mass = np.bincount(batch.within("token", "turn"), weights=np.abs(credit.token) * credit.kept, minlength=batch.n_turns)
     tally.span("turn index", batch.turn_index.astype(np.float64))
     table = tally.table(f"position.{id_}", (4, BUCKETS))
-    tokens = batch.action_count("turn").astype(np.float64)
-    for row, values in enumerate((np.ones(at.size), credit.on("turn"), mass, tokens)):
+    for row, values in enumerate((np.ones(at.size), said.mean, said.size, batch.action_count("turn").astype(np.float64))):
         table[row] += np.bincount(at, weights=values, minlength=BUCKETS)
 
 
-def _signs(credit: Credit, yardstick: Credit, id_: str, tally: Tally) -> None:
-    batch = credit.batch
-    said = _scored(credit)
-    for unit, ours, theirs, mask in (
-        ("turns", credit.on("turn"), yardstick.on("turn"), np.logical_or.reduceat(said & batch.action, batch.turn_offsets[:-1])),
-        ("tokens", credit.token, yardstick.token, said & batch.action),
+def _signs(said: Said, yardstick: Said, id_: str, tally: Tally) -> None:
+    batch = said.credit.batch
+    opinion = _scored(said.credit) & batch.action
+    turns: Bool = np.logical_or.reduceat(opinion, batch.turn_offsets[:-1])
+    for unit, a, b, mask in (
+        ("turns", said.turn_sign, yardstick.turn_sign, turns),
+        ("tokens", said.token_sign, yardstick.token_sign, opinion),
     ):
-        a, b = _sign(ours), _sign(theirs)
         flipped = mask & (a * b < 0)
         counts = (mask & (a * b != 0), flipped, mask & (a == 0) & (b != 0), mask & (a != 0) & (b == 0), mask)
         for name, which in zip(("both", "flipped", "silenced", "voiced", "all"), counts, strict=True):
-            tally.add(f"signs.{id_}.{unit}.{name}", which.sum())
+            tally.add(f"signs.{id_}.{unit}.{name}", np.count_nonzero(which))
         if unit == "turns" and flipped.any():
-            apart = np.where(flipped, np.abs(ours - theirs), 0.0)
-            top = np.argsort(-apart, kind="stable")[: min(3, int(flipped.sum()))]
-            places = [
-                next(iter(at_turns(batch, np.array([u]), f"{id_} says {ours[u]:+.3g}, RLOO {theirs[u]:+.3g}"))) for u in top
-            ]
+            apart = np.where(flipped, np.abs(said.mean - yardstick.mean), 0.0)
+            top = np.argsort(-apart, kind="stable")[: min(FEW, int(flipped.sum()))]
+            words = [f"{id_} says {said.mean[u]:+.3g}, RLOO {yardstick.mean[u]:+.3g}" for u in top]
+            places = [place for u, what in zip(top, words, strict=True) for place in at_turns(batch, np.array([u]), what)]
             tally.see_largest(f"signs.{id_}", apart[top], places)
 
 
-def _sign(values: Float) -> Float:
+def _sign(values: Float) -> Signs:
     """-1, 0 or 1; what is only rounding beside the largest value counts as 0."""
-    scale = float(np.abs(values).max()) if values.size else 0.0
-    return np.where(np.abs(values) <= 1e-9 * scale, 0.0, np.sign(values))
+    near = 1e-9 * max(float(values.max()), -float(values.min()))
+    return (values > near).astype(np.int8) - (values < -near).astype(np.int8)
 
 
 def _scored(credit: Credit) -> Bool:

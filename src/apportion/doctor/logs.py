@@ -23,6 +23,9 @@ from .tally import Tally, either, many
 MOST_LINES = 20
 MOST_BYTES = 256 << 20
 
+#: Bytes of a log looked at together: several methods hold arrays over its tokens at once.
+PIECE = 16 << 20
+
 
 def examine_log(
     path: str | Path, *, methods: Sequence[str] | None = None, vocabulary: int | None = None, **reading: Any
@@ -68,7 +71,7 @@ def _examined(path: Path, reading: Mapping[str, Any], tally: Tally) -> tuple[Log
     log = None
     try:
         log = open_log(path, **reading)
-        for batch in log.batches("group"):
+        for batch in log.batches("group", PIECE):
             look(batch, tally)
     except BatchError as error:
         return log, str(error)

@@ -69,12 +69,19 @@ def say_positions(tally: Tally, methods: Sequence[str]) -> Finding:
         figures[m] = {"mean": mean, "share_of_weight": share, "share_of_tokens": tokens / max(tokens.sum(), 1), "turns": turns}
         top = int(np.argmax(share))
         begin.append(f"{m} {percent(float(share[0]))}")
-        lines.append(Line(m, tuple(mean.tolist()), f"{np.nanmin(mean):+.2g} to {np.nanmax(mean):+.2g}"))
+        near = 1e-9 * np.nanmax(np.abs(mean))
+        low, high = (0.0 if abs(v) <= near else v for v in (np.nanmin(mean), np.nanmax(mean)))
+        lines.append(Line(m, tuple(mean.tolist()), f"{low:+.2g} to {high:+.2g}"))
         weights.append(Line(m, tuple(share.tolist()), f"most at turn {columns[top]}: {percent(float(share[top]))}"))
     figures["_positions"] = {"labels": list(columns)}
+    weighs = "share of gradient weight (sum of |credit| over policy tokens) by turn; later bars hold several"
     pictures = (
         Picture("mean credit by turn, from the first", columns, tuple(lines), signed=True),
-        Picture("share of gradient weight (sum of |credit| over policy tokens) by turn", columns, tuple(weights)),
+        Picture(
+            "share of gradient weight (sum of |credit| over policy tokens) by turn; later bars hold several",
+            columns,
+            tuple(weights),
+        ),
     )
     if len(columns) == 1:
         return Finding("credit-by-position", "fine", "Every trajectory is one turn: there are no positions to compare.", figures)
