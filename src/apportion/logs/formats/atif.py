@@ -33,12 +33,11 @@ def fits(record: Any) -> bool:
 def rollouts(record: Mapping[str, Any]) -> list[Rollout]:
     """The trajectory of a document, then those of its subagents (one episode)."""
     shared = _facts(record, record.get(TRIAL) or {})
+    run = record.get("session_id") or record.get("trajectory_id")
+    if run and "episode" not in shared:
+        shared["episode"] = run
     found = [_rollout(record, shared, "")]
     subagents = record.get("subagent_trajectories") or ()
-    if subagents and "episode" not in shared:
-        name = record.get("session_id") or record.get("trajectory_id")
-        shared = {**shared, "episode": name} if name else shared
-        found[0] = _rollout(record, shared, "")
     own = ("turn_reward", "state", "trajectory", "trajectory_id")
     for k, sub in enumerate(subagents):
         if not isinstance(sub, dict) or not sub.get("trajectory_id"):
@@ -47,8 +46,7 @@ def rollouts(record: Mapping[str, Any]) -> list[Rollout]:
         facts = {**inherited, **_facts(sub, {})}
         if "reward" in inherited and facts["reward"] == inherited["reward"]:
             facts["@inherited"] = True
-        made = _rollout(sub, {**facts, "group": shared.get("group")}, str(sub["trajectory_id"]))
-        found.append(made)
+        found.append(_rollout(sub, facts, str(sub["trajectory_id"])))
     return found
 
 
