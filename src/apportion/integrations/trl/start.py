@@ -49,8 +49,8 @@ LOSSES: Mapping[str, TrlLoss] = {
 REFUSED: Mapping[str, str] = {
     "GMPOTrainer": "its loss adds an axis to the advantages, so that (B, T) fails, or is mixed up where B = T",
     "AsyncGRPOTrainer": "it packs samples with one scalar advantage each",
-    "RLOOTrainer": "its loss takes one advantage per completion; credit='rloo' on GRPOTrainer is the same estimator",
-    "A2POTrainer": "it computes its own advantages inside the loss",
+    "RLOOTrainer": "its loss takes one ratio and advantage per completion; credit='rloo' on GRPOTrainer has the same baseline",
+    "A2POTrainer": "its loss regresses on one optimal advantage per completion",
 }
 
 
@@ -98,20 +98,31 @@ def check_method(
     asked = spec.source is not None and options.get(spec.source) is not None and spec.collect is not None
     learned = spec.fit is not None and (options.get("fit") or options.get("learned") is not None)
     if lacks.evidence and not asked and not learned:
-        raise OptionError(f"TRL cannot feed {credit}: {how_to_feed(lacks)}")
+        ways = " or ".join(ways_to_feed(lacks))
+        raise OptionError(
+            f"TRL cannot feed {credit}: it has no {' and no '.join(lacks.evidence)}"
+            + (f"; pass credit_options={ways}" if ways else "")
+        )
     if spec.grows and asked:
         raise OptionError(f"TRL cannot honour {credit} with {spec.source}=: it grows new rollouts, but TRL's batch is fixed")
-    result = _smallest(spec, options, config)
+    result = _smallest(spec, options, config.max_completion_length)
     trainer = _honours(spec, result, config)
     remarks = [r + _better(result) for r in honours.check(result, trainer)]
     return spec, trainer, remarks + _ignored(config)
 
 
-def how_to_feed(lacks: Feed) -> str:
-    """What evidence is lacking and the ``credit_options`` that bring it."""
-    ways = [f"{{{lacks.source!r}: ...}}"] if lacks.source else []
-    ways += ["{'fit': True}"] if lacks.can_fit else []
-    return f"it has no {' and no '.join(lacks.evidence)}; pass credit_options={' or '.join(ways)}" if ways else lacks.why_not
+def dishonoured(spec: Method) -> str:
+    """Why TRL's loss cannot carry the method's credit, whatever the settings; empty where it can."""
+    try:
+        honours.check(_smallest(spec, {}, 256), honours.Honours("TRL", frozenset({"token"}), keep=True, denominator=None))
+    except OptionError as error:
+        return str(error)
+    return ""
+
+
+def ways_to_feed(lacks: Feed) -> list[str]:
+    """The ``credit_options`` that bring the evidence that is lacking."""
+    return [f"{{{lacks.source!r}: ...}}"] * bool(lacks.source) + ["{'fit': True}"] * lacks.can_fit
 
 
 def _check_names(spec: Method, options: Mapping[str, Any]) -> None:
@@ -130,10 +141,10 @@ def _check_names(spec: Method, options: Mapping[str, Any]) -> None:
             raise OptionError(f"{name} is {type(options[name]).__name__}, which is no {SOURCES[name].__name__}")
 
 
-def _smallest(spec: Method, options: Mapping[str, Any], config: Any) -> Any:
+def _smallest(spec: Method, options: Mapping[str, Any], limit: int) -> Any:
     """The method's result on its smallest batch, with the options it will run with."""
     batch, given = spec.smallest_call()
-    batch = batch.with_columns(limit=batch.limit or config.max_completion_length, layout=batch.layout or plain_layout(batch))
+    batch = batch.with_columns(limit=batch.limit or limit, layout=batch.layout or plain_layout(batch))
     own = {n: v for n, v in options.items() if n in spec.options}
     if "rng" in spec.options:
         own.setdefault("rng", np.random.default_rng(0))
