@@ -77,11 +77,7 @@ def say_positions(tally: Tally, methods: Sequence[str]) -> Finding:
     weighs = "share of gradient weight (sum of |credit| over policy tokens) by turn; later bars hold several"
     pictures = (
         Picture("mean credit by turn, from the first", columns, tuple(lines), signed=True),
-        Picture(
-            "share of gradient weight (sum of |credit| over policy tokens) by turn; later bars hold several",
-            columns,
-            tuple(weights),
-        ),
+        Picture(weighs, columns, tuple(weights)),
     )
     if len(columns) == 1:
         return Finding("credit-by-position", "fine", "Every trajectory is one turn: there are no positions to compare.", figures)
