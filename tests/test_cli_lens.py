@@ -139,7 +139,7 @@ def test_a_table_of_other_rollouts_is_refused_by_name(capsys: pytest.CaptureFixt
     page = log.with_name("lens.html")
     status, _, err = run(capsys, "lens", log, "--credit", log.with_name("c.parquet"), "-o", page)
     assert status == 2
-    assert "c.parquet: the credit table has no rows for the trajectories of this batch" in err
+    assert "c.parquet: it has no rows for the trajectories of this log" in err
     assert not page.exists()
 
 

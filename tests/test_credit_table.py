@@ -245,6 +245,9 @@ def test_a_log_in_pieces_is_joined_piece_by_piece(tmp_path: Path) -> None:
     table = ap.read_credit(tmp_path / "c.parquet")
     for piece, credit in zip(pieces, credits, strict=True):
         assert equal(Credit.from_table(table, piece), credit)
+        alone = ap.read_credit(tmp_path / "c.parquet", piece)
+        assert alone["trajectory"].unique().to_pylist() == [piece.trajectory.name(0)]
+        assert equal(Credit.from_table(alone, piece), credit)
 
 
 def test_credit_made_elsewhere_needs_four_columns() -> None:

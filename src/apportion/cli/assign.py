@@ -66,6 +66,7 @@ def assign(
                 more = {"seed": seed} if one.draws else {}
                 table = writer.append(credit, level=level, **more)
                 tallies[one.spec.id].add(credit, level, table.num_rows, _config(table))
+                del credit, table  # or they would stay until the next piece of the log is there
     except KeyboardInterrupt:
         typer.echo("stopped: nothing was written", err=True)
         raise typer.Exit(130) from None
@@ -106,6 +107,7 @@ def credits(log: Log, chosen: list[Chosen], seed: int, watch: Callable[[int, int
         for batch in log.batches(scope, progress=watch):
             for one in together:
                 yield one, one_credit(one, batch, draws[one.spec.id])
+            del batch
 
 
 def one_credit(one: Chosen, batch: Batch, rng: np.random.Generator) -> Credit:

@@ -77,7 +77,9 @@ def lens(
     refuse_unfed(chosen, first, log)
     if steps and first.step_offsets is None:
         raise OptionError(f"--steps: {log} has no reasoning steps")
-    tables = [(path, read_credit(path)) for path in credit or []]
+    tables = list(dict.fromkeys(credit or []))
+    for path in tables:
+        read_credit(path, first)  # so that an unreadable one is refused before the work
     if not json:
         say(source)
     try:
@@ -102,7 +104,7 @@ def lens(
 
 
 def gather(
-    log: Log, chosen: list[Chosen], tables: list[tuple[Path, Any]], seed: int, most: int | None, unit: LensUnit
+    log: Log, chosen: list[Chosen], tables: list[Path], seed: int, most: int | None, unit: LensUnit
 ) -> tuple[dict[str, Any], int]:
     """Lens data of whole groups, first come first shown, until the page is full; and how many trajectories it shows.
 
@@ -110,9 +112,7 @@ def gather(
     """
     from ..report.lens import fit_budget, lens_data, lens_size
 
-    joins = [(path, table, which) for path, table in tables for which in credits_of(table)]
-    if not chosen and not joins:
-        raise CreditError(f"{tables[0][0]} holds no credit")
+    joins: list[tuple[Path, Which]] | None = None
     draws = {one.spec.id: np.random.default_rng(seed) for one in chosen}
     widest: Scope = max((one.scope for one in chosen), key=SCOPES.index, default="group")
     scope: Scope = "group" if widest == "trajectory" else widest
@@ -121,8 +121,10 @@ def gather(
     with progress("credit") as watch:
         for batch in log.batches(scope, PIECE, watch):
             credits = {one.spec.id: one_credit(one, batch, draws[one.spec.id]) for one in chosen}
-            for path, table, which in joins:
-                credits[_title(which, credits)] = _joined(path, table, which, batch)
+            parts = {path: read_credit(path, batch) for path in tables}
+            joins = joins or [(path, which) for path, table in parts.items() for which in _told(path, table)]
+            for path, which in joins:
+                credits[_title(which, credits)] = _joined(path, parts[path], which, batch)
             for members in _groups(batch):
                 made, cut = fit_budget(lens_data(batch, credits, unit=unit, trajectories=members.tolist()), PAGE)
                 size = lens_size(made)
@@ -160,6 +162,13 @@ def _title(which: Which, taken: dict[str, Credit]) -> str:
     while told in taken:
         told += "'"
     return told
+
+
+def _told(path: Path, table: Any) -> list[Which]:
+    found = credits_of(table)
+    if not found:
+        raise CreditError(f"{path}: it has no rows for the trajectories of this log")
+    return found
 
 
 def _joined(path: Path, table: Any, which: Which, batch: Batch) -> Credit:

@@ -8,11 +8,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ..batch import Batch
 from ..credit import Credit
 from ..errors import CreditError
 from .atomic import atomic
 from .credit_join import conform
-from .credit_table import KEY, SCHEMA, credit_table, schema
+from .credit_table import KEY, SCHEMA, credit_table, name_texts, schema
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -137,11 +138,12 @@ class CreditWriter:
             self._sink.close()
 
 
-def read_credit(path: str | PathLike[str]) -> pa.Table:
+def read_credit(path: str | PathLike[str], batch: Batch | None = None) -> pa.Table:
     """A credit table from a .parquet, .jsonl or .csv file, written by :class:`CreditWriter` or elsewhere.
 
     It needs columns trajectory, level, unit and value; ``Credit.from_table`` joins it onto a batch.
-    Raises ``CreditError`` naming the file.
+    batch: read the rows of its trajectories alone, in little memory from Parquet. Raises
+    ``CreditError`` naming the file.
     """
     import pyarrow as pa
 
@@ -150,21 +152,39 @@ def read_credit(path: str | PathLike[str]) -> pa.Table:
         raise CreditError(f"{where}: a credit table ends in {', '.join(SUFFIXES)}")
     if not where.is_file():
         raise CreditError(f"{where}: no such file")
-    readers = {".parquet": _read_parquet, ".csv": _read_csv, ".jsonl": _read_jsonl}
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl}
+    names = None if batch is None else pa.array(name_texts("trajectory", batch.trajectory), pa.string())
     try:
-        return conform(readers[where.suffix](where))
+        if where.suffix == ".parquet":
+            return _read_parquet(where, names)
+        return _only(conform(readers[where.suffix](where)), names)
     except CreditError as error:
         raise CreditError(f"{where}: {error}") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CreditError(f"{where}: not a readable credit table ({str(error).strip().splitlines()[0]})") from None
 
 
-def _read_parquet(path: Path) -> pa.Table:
+def _only(table: pa.Table, names: pa.Array | None) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+    if names is None or not table.num_rows:
+        return table
+    column = table["trajectory"].combine_chunks()
+    wanted = pc.is_in(column.dictionary, value_set=names)
+    # A row without a trajectory stays, to be complained of.
+    return table.filter(pc.fill_null(pc.take(wanted, column.indices), pa.scalar(True)))
+
+
+def _read_parquet(path: Path, names: pa.Array | None) -> pa.Table:
+    """The rows of these trajectories, a row group at a time."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        table = file.read()
+        parts = [_only(conform(file.read_row_group(g)), names) for g in range(file.num_row_groups)]
         text = (file.metadata.metadata or {}).get(KEY)
+        table = conform(pa.concat_tables(parts)) if parts else conform(file.schema_arrow.empty_table())
     return table.replace_schema_metadata({KEY: text} if text else None)
 
 
