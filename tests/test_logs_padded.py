@@ -88,19 +88,18 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path)
 
 ROW: dict[str, Any] = {
     "prompt_ids": [1, 2], "completion_ids": [3, 4, 5, 6], "completion_mask": [1, 1, 1, 1], "tool_mask": [1, 0, 1, 1],
-    "logprobs": [-0.5, None, -0.25, -0.125], "reward": 1.0, "uid": "p",
+    "reward": 1.0, "uid": "p",
 }  # fmt: skip
 
 
 def test_rows_of_token_ids_are_read_one_by_one(tmp_path: Path) -> None:
-    log = open_log(
-        lines(tmp_path / "a", {**ROW, "logprobs": [-0.5, 0, -0.25, -0.125]}, {**ROW, "logprobs": [-0.5, -0.25, -0.125, 0]})
-    )
+    everywhere, written = [-0.5, 9, -0.25, -0.125], [-0.5, -0.25, -0.125]
+    log = open_log(lines(tmp_path / "a", {**ROW, "logprobs": everywhere}, {**ROW, "logprobs": written}))
     assert log.format == "padded"
     batch = log.batch()
     assert batch.need("ids").tolist() == [1, 2, 3, 4, 5, 6] * 2
     assert batch.turn_offsets.tolist() == [0, 3, 6, 9, 12]
-    assert batch.need("logp").tolist() == [0, 0, -0.5, 0, -0.25, -0.125, 0, 0, -0.5, 0, -0.125, 0]
+    assert batch.need("logp").tolist() == [0, 0, -0.5, 0, -0.25, -0.125, 0, 0, -0.5, 0, -0.25, -0.125]
     assert batch.need("outcome").tolist() == [1.0, 1.0]
     assert said(log, "runs of policy tokens")
     assert log.groups == 1

@@ -79,7 +79,7 @@ def _logp(record: Mapping[str, Any], mask: Bool) -> Any:
     given = np.asarray(record[key])
     own = given
     if given.shape == mask.shape:
-        own = given[mask]
+        own = given[mask]  # what stands at other tokens says nothing
     elif given.ndim == 1 and given.size < mask.size and given.size == record.get("response_length"):
         own = given[mask[mask.size - given.size :]]
     values = np.zeros(mask.size)
