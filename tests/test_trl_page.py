@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_the_example_on_the_page_is_the_file_that_is_run() -> None:
 
 def test_without_trl_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(package: str) -> str:
-        raise versions.PackageNotFoundError(package)
+        raise PackageNotFoundError(package)
 
     monkeypatch.setattr(versions, "version", absent)
     from apportion.integrations.trl import CreditMixin

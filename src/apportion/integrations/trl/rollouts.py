@@ -100,7 +100,10 @@ def used(rollouts: Sequence[Rollout], *, alone: bool) -> list[int]:
 
 
 def to_batch(rollouts: Sequence[Rollout], rows: Sequence[int], limit: int, observations: bool = False) -> Batch:
-    """A batch of the chosen completions, a row and a trajectory each, right-padded to the longest."""
+    """A batch of the chosen completions, a row and a trajectory each, right-padded to the longest.
+
+    ``meta["prompt_ids"]`` holds the prompt of each, which a live source needs and no method reads.
+    """
     chosen = [rollouts[i] for i in rows]
     width = max(r.action.size for r in chosen)
 
@@ -134,6 +137,7 @@ def to_batch(rollouts: Sequence[Rollout], rows: Sequence[int], limit: int, obser
         ref_logp=padded("ref_logp", 0.0, np.float64),
         truncated=np.array([r.truncated for r in chosen]),
         limit=limit,
+        meta={"prompt_ids": [np.frombuffer(r.prompt, dtype=np.int64) for r in chosen]},  # for live sources
     )
 
 
