@@ -74,6 +74,21 @@ def test_groups_go_by_many_names_and_may_lie_scattered(tmp_path: Path, key: str)
     assert said(log, "of one group") == f"Rollouts with the same '{key}' are of one group."
 
 
+@pytest.mark.parametrize(
+    ("groups", "sentence"),
+    [
+        (["p", "p", "q"], "Groups hold 1 to 2 trajectories; 1 of 2 hold one trajectory, which has nobody to be compared with."),
+        (["p", "p", "q", "q", "q"], "Groups hold 2 to 3 trajectories."),
+        (["p", "q"], "Groups hold 1 to 1 trajectories; 2 of 2 hold one trajectory, which has nobody to be compared with."),
+        (["p", "p", "q", "q"], None),
+    ],
+)
+def test_groups_of_different_sizes_are_read_and_said(tmp_path: Path, groups: list[str], sentence: str | None) -> None:
+    log = open_log(lines(tmp_path / "a", *rows(uid=groups)))
+    assert log.batch().n_trajectories == len(groups)
+    assert [s for s in log.assumed if s.startswith("Groups hold")] == ([sentence] if sentence else [])
+
+
 def test_a_group_key_that_some_lack_gives_way_to_the_next_and_then_to_the_prompt(tmp_path: Path) -> None:
     path = lines(tmp_path / "a", *rows(group=["p", None], task_id=["s", "t"]))
     assert open_log(path).batch().within("trajectory", "group").tolist() == [0, 1]

@@ -8,8 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+import numpy as np
+
 from ..batch import Batch
 from ..errors import BatchError, OptionError
+from ..structure import Int
 from ..words import Scope
 from .build import Making
 from .choice import Choice, Unscored
@@ -117,7 +120,7 @@ def open_log(
     encode = load(tokenizer)
     seen = scan(found, chosen, given, vocab, progress)
     records = settle(found, chosen, seen, unscored, _maker(seen, state, tokenizer, encode, keep_messages))
-    said = (*records.choice.said, *_said(seen, records.making, tokenizer))
+    said = (*records.choice.said, *_sizes(records.group), *_said(seen, records.making, tokenizer))
     return Log(Path(path), chosen, said, records.trajectories, records.groups, records)  # type: ignore[arg-type]
 
 
@@ -166,6 +169,16 @@ def _maker(seen: Scan, state: str | None, tokenizer: Any, encode: Any, keep_mess
                       encode, keep_messages)  # fmt: skip
 
     return making
+
+
+def _sizes(group: Int) -> list[str]:
+    """A sentence where groups are not all of one size, or too small to compare anything in."""
+    sizes = np.bincount(group[group >= 0])
+    if not sizes.size or ((sizes == sizes[0]).all() and sizes[0] > 1):
+        return []
+    alone = int((sizes == 1).sum())
+    lonely = f"; {alone:,} of {sizes.size:,} hold one trajectory, which has nobody to be compared with" if alone else ""
+    return [f"Groups hold {sizes.min():,} to {sizes.max():,} trajectories{lonely}."]
 
 
 def _said(seen: Scan, making: Making, tokenizer: Any) -> list[str]:
