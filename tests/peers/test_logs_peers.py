@@ -42,7 +42,7 @@ def test_rows_selected_are_refused_until_written_out(tmp_path: Path) -> None:
 def test_splits_are_listed(tmp_path: Path) -> None:
     half = datasets.Dataset.from_list(ROWS)
     datasets.DatasetDict({"train": half, "test": half}).save_to_disk(str(tmp_path / "log"))
-    with pytest.raises(BatchError, match="choose one of its splits: .*train.*test"):
+    with pytest.raises(BatchError, match=r"choose one of its splits: .*train.*test"):
         open_log(tmp_path / "log")
     assert open_log(tmp_path / "log" / "test").trajectories == 10
 
