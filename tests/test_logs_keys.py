@@ -187,3 +187,10 @@ def test_what_is_said_counts_every_trajectory_once(tmp_path: Path) -> None:
     log = open_log(lines(tmp_path / "a", [ASK, LOOK, SAY, LOOK, SAY], CHAT, [ASK, LOOK, SAY]))
     assert "(in 2 of 3 trajectories)" in said(log, "A tool call has no result")
     assert np.array_equal(np.diff(log.batch().trajectory_turns), [4, 2, 2])
+
+
+def test_log_probabilities_that_only_some_have_are_not_read(tmp_path: Path) -> None:
+    row = {"completion_ids": [1, 2], "completion_mask": [1, 1], "reward": 1.0}
+    log = open_log(lines(tmp_path / "a", {**row, "logprobs": [-0.5, -0.5]}, row))
+    assert log.batch().logp is None
+    assert "Only 1 of 2" in said(log, "log-probabilities")
