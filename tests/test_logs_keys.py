@@ -29,11 +29,11 @@ def test_rewards_go_by_many_names(tmp_path: Path, key: str) -> None:
 
 def test_named_rewards_are_weighed_and_added(tmp_path: Path) -> None:
     named = [
-        {"right": {"score": 1.0, "weight": 2.0}, "short": {"score": 0.5, "weight": -1.0}},
+        {"right": {"score": 1.0, "weight": 2.0}, "short": {"score": 0.5, "weight": -0.5}},
         {"right": {"score": 0.0}, "short": 1},
     ]
     path = lines(tmp_path / "a", *rows(rewards=named))
-    assert open_log(path).batch().need("outcome").tolist() == [1.5, 1.0]
+    assert open_log(path).batch().need("outcome").tolist() == [1.75, 1.0]
     assert open_log(path, reward="rewards.right.score").batch().need("outcome").tolist() == [1.0, 0.0]
 
 
