@@ -174,7 +174,7 @@ def trial(root: Path, name: str, task: str, reward: Any, *, text: str | None = N
 def test_a_folder_of_trials_has_tasks_as_groups_and_the_verifiers_rewards(tmp_path: Path) -> None:
     trial(tmp_path, "key__1", "key", {"reward": 1.0, "extra": 5})
     trial(tmp_path, "box__1", "box", {"speed": 0.25, "right": 0.5})
-    trial(tmp_path, "key__2", "key", None, text="0.125\n")
+    trial(tmp_path, "key__2", "key", {"reward": 1.0}, text="0.125\n")  # what the verifier wrote comes first
     (tmp_path / "result.json").write_text(json.dumps({"id": "the job"}))
     log = open_log(tmp_path)
     batch = log.batch()

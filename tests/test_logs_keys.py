@@ -49,16 +49,21 @@ def test_without_a_reward_the_numbers_that_could_be_one_are_named(tmp_path: Path
     assert "Numbers in every record: judge, length; choose" in said(log, "No outcome reward")
 
 
-@pytest.mark.parametrize(("rewards", "line"), [([1, None, 0], 2), ([None, 1, 0], 1), ([1, 0, "high"], 3)])
+@pytest.mark.parametrize(
+    ("rewards", "line"), [([1, None, 0], 2), ([None, 1, 0], 1), ([1, 0, "high"], 3), ([1, 0, 0, None, None], 4)]
+)
 def test_a_reward_that_some_lack_is_an_error_at_the_first_of_them(tmp_path: Path, rewards: list[Any], line: int) -> None:
     path = lines(tmp_path / "a", *rows(reward=rewards))
-    with pytest.raises(BatchError, match=rf"a, line {line}: no reward under the key 'reward'.*1 of 3 lack it.*unscored='drop'"):
+    lack = sum(not isinstance(r, int) for r in rewards)
+    with pytest.raises(
+        BatchError, match=rf"a, line {line}: no reward under the key 'reward'.*{lack} of {len(rewards)} lack it.*unscored='drop'"
+    ):
         open_log(path)
     log = open_log(path, unscored="drop")
-    assert (log.trajectories, log.batch().n_trajectories) == (2, 2)
+    assert log.trajectories == log.batch().n_trajectories == len(rewards) - lack
     assert log.batch().need("outcome").tolist() == [r for r in rewards if isinstance(r, int)]
     assert log.batch().trajectory.to_list() == [i + 1 for i, r in enumerate(rewards) if isinstance(r, int)]
-    assert "1 of 3" in said(log, "left out")
+    assert f"{lack} of {len(rewards)}" in said(log, "left out")
 
 
 def test_a_reward_that_is_no_number_is_refused_at_its_line(tmp_path: Path) -> None:

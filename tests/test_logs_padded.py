@@ -19,7 +19,7 @@ IDS = np.arange(18).reshape(3, 6)
 DUMP: dict[str, Any] = {
     "response_mask": MASK,
     "responses": IDS,
-    "attention_mask": np.concatenate([np.ones((3, 2)), MASK | 1], axis=1).astype(int),
+    "attention_mask": np.concatenate([np.zeros((3, 2)), MASK | 1], axis=1).astype(int),
     "input_ids": np.zeros((3, 8), dtype=int),
     "old_log_probs": np.where(MASK, -0.5, np.nan),
     "values": np.full((3, 6), 0.25, dtype=np.float32),
@@ -112,6 +112,11 @@ def test_a_response_at_the_end_of_all_tokens_is_found_by_its_length(tmp_path: Pa
     assert batch.need("logp").tolist() == [0, 0, -0.5, -0.25]
 
 
+def test_what_follows_the_last_turn_joins_it(tmp_path: Path) -> None:
+    row = {"response_ids": [1, 2, 3, 4], "response_mask": [1, 0, 1, 0], "reward": 0.0}
+    assert open_log(lines(tmp_path / "a", row)).batch().turn_offsets.tolist() == [0, 1, 4]
+
+
 def test_turn_ids_keep_adjacent_turns_apart(tmp_path: Path) -> None:
     row = {"response_ids": [1, 2, 3], "response_mask": [1, 1, 1], "turn_ids": [0, 1, 1], "reward": 0.0}
     assert open_log(lines(tmp_path / "a", row)).batch().turn_offsets.tolist() == [0, 1, 3]
@@ -145,6 +150,12 @@ def test_a_batchs_own_file_is_itself_and_comes_in_pieces(tmp_path: Path, kind: s
     parts = list(log.batches("group", 1))
     assert [p.n_trajectories for p in parts] == [4, 4]
     assert np.array_equal(np.concatenate([p.reward for p in parts]), batch.reward)
+    rows = ap.Batch.from_turns([[1, 2], [3, 4, 5], [6]], rows="turn", outcome=[1.0, 2.0, 3.0], group=["p", "q", "p"])
+    getattr(rows, f"to_{kind}")(tmp_path / "rows")
+    assert [(p.n_rows, p.reward.tolist()) for p in open_log(tmp_path / "rows").batches("group", 1)] == [
+        (3, [1.0, 3.0]),
+        (3, [2.0]),
+    ]
     with pytest.raises(BatchError, match="no key can be chosen"):
         open_log(tmp_path / "own", reward="x")
     with pytest.raises(BatchError, match="was taken for 'batch'"):

@@ -197,6 +197,12 @@ def test_nulls_of_a_table_are_keys_that_are_not_there(tmp_path: Path) -> None:
     )
 
 
+def test_a_key_that_is_null_in_a_row_of_tokens_is_not_there(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"completion_ids": [1, 2], "turn_ids": [0, 1]}, {"completion_ids": [3, 4], "turn_ids": None}]
+    pq.write_table(pa.Table.from_pylist([{**row, "response_mask": [1, 1]} for row in rows]), tmp_path / "ids")
+    assert open_log(tmp_path / "ids").batch().turn_offsets.tolist() == [0, 1, 2, 4]
+
+
 def test_a_format_may_be_insisted_on(tmp_path: Path) -> None:
     path = lines(tmp_path / "a", *ROWS)
     assert open_log(path, format="chat").trajectories == 23

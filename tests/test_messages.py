@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apportion import Batch
-from apportion.edges.messages import from_messages, to_messages
 from apportion.edges import word_pieces
+from apportion.edges.messages import from_messages, to_messages
 from apportion.edges.word_pieces import many_word_ids, word_ids, words
 from apportion.errors import BatchError
 
@@ -73,6 +73,7 @@ ODD = st.text(alphabet="ab_ \t\n\x1c<|>!é字\u0301\u2003👍\ud800", max_size=1
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(ODD, min_size=1, max_size=6), st.sampled_from([1, 7, 1 << 18]))
+@example(["<||> <|a|> <|a| <|a", "", " <|b|>"], 1)
 def test_much_text_is_cut_as_little_text_is(texts: list[str], chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(word_pieces, "_LITTLE", 0)
@@ -85,12 +86,23 @@ def test_much_text_is_cut_as_little_text_is(texts: list[str], chunk: int) -> Non
 
 def test_the_table_of_words_is_begun_anew_before_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(word_pieces, "_LITTLE", 0)
-    monkeypatch.setattr(word_pieces, "_CHUNK", 200_000)
-    texts = [" ".join(f"w{i}" for i in range(k * 30_000, (k + 1) * 30_000)) for k in range(12)]  # 360,000 words, all different
+    monkeypatch.setattr(word_pieces, "_CHUNK", 100)
+    monkeypatch.setattr(word_pieces, "_SLOTS", 1 << 10)
+    sizes: list[int] = []
+    room = word_pieces._Table.make_room
+
+    def watched(self: word_pieces._Table, n: int) -> None:
+        room(self, n)
+        sizes.append(self.used)
+        assert 2 * (self.used + n) <= self.keys.size
+
+    monkeypatch.setattr(word_pieces._Table, "make_room", watched)
+    texts = [" ".join(f"w{i}" for i in range(k * 30, (k + 1) * 30)) for k in range(30)]  # 900 words, all different
     ids, count = many_word_ids([*texts, texts[0]])
-    assert count.tolist() == [30_000] * 13
-    assert np.unique(ids).size == 360_000
-    assert ids[:30_000].tolist() == ids[-30_000:].tolist() == word_ids(texts[0])
+    assert sizes.count(0) > 1
+    assert count.tolist() == [30] * 31
+    assert np.unique(ids).size == 900
+    assert ids[:30].tolist() == ids[-30:].tolist() == word_ids(texts[0])
 
 
 def test_an_assistant_message_of_weight_0_is_context() -> None:

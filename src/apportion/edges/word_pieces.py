@@ -23,6 +23,9 @@ _LITTLE = 1 << 20
 #: Characters cut together.
 _CHUNK = 1 << 18
 
+#: Places in the table of words, at least.
+_SLOTS = 1 << 20
+
 
 def words(text: str) -> list[str]:
     """Words, marks and white space of a text; joined they are the text again."""
@@ -78,7 +81,7 @@ class _Table:
 
     def __init__(self) -> None:
         self.used = 0
-        self._begin(1 << 20)
+        self._begin(_SLOTS)
 
     def _begin(self, slots: int) -> None:
         self.keys = np.zeros(slots, dtype=np.uint64)
@@ -87,7 +90,7 @@ class _Table:
 
     def make_room(self, n: int) -> None:
         if self.used + n > self.keys.size // 2:
-            self._begin(max(1 << 20, 1 << (4 * n).bit_length()))
+            self._begin(max(_SLOTS, 1 << (4 * n).bit_length()))
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
