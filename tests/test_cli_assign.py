@@ -88,6 +88,17 @@ def test_json_holds_counts_assumptions_and_configurations(capsys: pytest.Capture
     assert (carl["min"], carl["max"]) == (credit.unit[credit.scored].min(), credit.unit[credit.scored].max())
 
 
+def test_nulls_are_counted_and_are_no_part_of_the_spread() -> None:
+    batch = Batch.from_turns([[1, 1], [1]])
+    tally = command.Tally("turn")
+    for values, scored in (([2.0, 0.0, 3.0], [True, False, True]), ([0.0, 4.0, 0.0], [False, True, False])):
+        tally.add(Credit.of(batch, "turn", np.array(values), scored=np.array(scored)), None, 3, "c0ffee")
+    facts = tally.facts()
+    assert (facts["rows"], facts["units"], facts["null"], facts["dropped"]) == (6, 6, 3, 0)
+    assert (facts["min"], facts["mean"], facts["max"]) == (2.0, 3.0, 4.0)
+    assert "6 turns, 3 null (no opinion)  min 2  mean 3  max 4" in tally.line()
+
+
 def test_a_log_in_pieces_gives_the_credit_of_the_whole(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log: Path
 ) -> None:

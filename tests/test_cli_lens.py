@@ -82,6 +82,16 @@ def test_a_long_tool_output_does_not_hide_what_the_policy_wrote(log: Path) -> No
     assert "error 42: the end\nassistant: call 1 <b>now</b>" in text
 
 
+def test_what_the_policy_wrote_is_shortened_last() -> None:
+    said = " ".join(f"thought {k}" for k in range(100))
+    chat = [{"role": "user", "content": TOOL}, {"role": "assistant", "content": said}]
+    batch = Batch.from_messages([{"messages": chat, "reward": 1.0}])
+    data, _ = fit_budget(lens_data(batch, {"r": Credit.of(batch, "turn", np.zeros(1))}))
+    text = data["tasks"][0]["trajectories"][0]["turns"][0]["text"]
+    assert text.endswith(f"assistant: {said}")
+    assert text.count("more characters") == 1
+
+
 def test_groups_are_shown_whole_and_the_rest_is_counted(capsys: pytest.CaptureFixture[str], log: Path) -> None:
     page = log.with_name("lens.html")
     told = {}

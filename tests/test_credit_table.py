@@ -239,8 +239,9 @@ def test_a_log_in_pieces_is_joined_piece_by_piece(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     credits = [Credit.of(p, "turn", rng.normal(size=p.n_turns), method="m") for p in pieces]
     with ap.CreditWriter(tmp_path / "c.parquet", rows=1) as out:  # a row group each
-        for credit in credits:
+        for k, credit in enumerate(credits):
             out.append(credit)
+            assert out.rows == sum(c.unit.size for c in credits[: k + 1])  # nothing waits in memory
     assert pq.ParquetFile(tmp_path / "c.parquet").num_row_groups == sum(c.unit.size for c in credits)
     table = ap.read_credit(tmp_path / "c.parquet")
     for piece, credit in zip(pieces, credits, strict=True):
