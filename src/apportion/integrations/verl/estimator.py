@@ -30,13 +30,12 @@ ALONE = honours.Honours("verl without trainer_mode=apportion", frozenset({"token
 
 #: How a column comes to a method in verl, for error messages and the table in docs/verl.md.
 WAYS: Mapping[str, str] = {
-    "state": "the agent loop hands over state keys (apportion.integrations.verl.hand_over)",
-    "process": "the agent loop hands over process scores (hand_over)",
-    "node": "the agent loop hands over tree nodes (hand_over)",
-    "parent": "the agent loop hands over tree nodes (hand_over)",
-    "value": "critic.enable=true",
-    "ref_logp": "a reference policy: actor_rollout_ref.actor.use_kl_loss=true or algorithm.use_kl_in_reward=true",
-    "entropy": "verl must recompute log-probs: algorithm.rollout_correction.bypass_mode=false",
+    "state": "the agent loop hands over `state`",
+    "process": "the agent loop hands over `process`",
+    "node": "the agent loop hands over `node` and `parent`",
+    "value": "`critic.enable=true`",
+    "ref_logp": "`actor_rollout_ref.actor.use_kl_loss=true` or `algorithm.use_kl_in_reward=true`",
+    "entropy": "`algorithm.rollout_correction.bypass_mode=false`",
     "group": "data.non_tensor_batch['uid'], the prompt of each row",
 }
 
@@ -134,7 +133,9 @@ def why_not(lacks: Feed, *, alone: bool) -> str:
         return f"{needs}, and verl's trainers have no {lacks.source} to ask"
     if lacks.columns == ("group",):
         return f"{needs}: {WAYS['group']}"
-    ways = [WAYS[n] for n in (*lacks.columns, *lacks.evidence) if n in WAYS]
+    ways = [WAYS[n].replace("`", "") for n in (*lacks.columns, *lacks.evidence) if n in WAYS]
+    if any("hands over" in way for way in ways):
+        ways[-1] += " (apportion.integrations.verl.hand_over)"
     if lacks.evidence and lacks.can_fit:
         either = "or " if any(n in WAYS for n in lacks.evidence) else ""
         ways.append(f"{either}+algorithm.apportion.fit=true to learn {' and '.join(lacks.evidence)} from the batch")

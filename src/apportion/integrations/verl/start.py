@@ -10,7 +10,7 @@ from ...errors import MissingColumn, OptionError
 from ...feeds import feed
 from ...registry import Method, get
 from .. import honours
-from .estimator import WAYS, why_not
+from .estimator import why_not
 from .handover import columns
 from .settings import PREFIX, Settings, method_of, settings_of
 
@@ -90,7 +90,7 @@ def _fed(spec: Method, settings: Settings, config: Any) -> None:
         return
     if lacks.evidence == ("value",) and not lacks.columns:
         fit = ", or +algorithm.apportion.fit=true to learn values from the batch" if lacks.can_fit else ""
-        raise OptionError(f"{PREFIX}{spec.id} needs a critic's values: set {WAYS['value']}{fit}")
+        raise OptionError(f"{PREFIX}{spec.id} needs a critic's values: set critic.enable=true{fit}")
     raise MissingColumn(why_not(lacks, alone=False))
 
 

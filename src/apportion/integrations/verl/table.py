@@ -1,0 +1,71 @@
+"""Which methods verl can feed, and why not the others, as the table of docs/verl.md.
+
+``python -m apportion.integrations.verl.table`` prints it.
+"""
+
+from __future__ import annotations
+
+from ...credit import Credit
+from ...errors import OptionError
+from ...feeds import feed
+from ...registry import Method, methods
+from .. import honours
+from .estimator import ALONE, WAYS
+from .start import brings
+
+_HEAD = "| method | estimator alone | with `trainer_mode=apportion` |\n|---|---|---|"
+
+#: A trainer mode whose settings suit every method.
+_SUITED = honours.Honours("verl", frozenset({"token", "sequence"}), keep=True, denominator=None)
+
+
+def markdown() -> str:
+    """The table, one line per method."""
+    lines = (f"| `{spec.id}` | {alone(spec)} | {in_mode(spec)} |" for spec in methods().values())
+    return "\n".join([_HEAD, *lines]) + "\n"
+
+
+def alone(spec: Method) -> str:
+    """What becomes of a method given rewards, mask and uid only."""
+    lacks = feed(spec.id, ("reward", "group"))
+    if not lacks.ready:
+        return f"no: {_names((*lacks.columns, *lacks.evidence))} not passed"
+    return _refused(spec, ALONE) or "yes"
+
+
+def in_mode(spec: Method) -> str:
+    """What becomes of a method in a trainer mode, and what it takes."""
+    lacks = feed(spec.id, brings())
+    if lacks.columns:
+        return f"no: verl has no {_names(lacks.columns, verb=False)}"
+    if not lacks.ready and not lacks.can_fit:
+        return f"no: verl's trainers have no {lacks.source} to ask for {_names(lacks.evidence, verb=False)}"
+    if refused := _refused(spec, _SUITED):
+        return refused
+    needed = sorted({*spec.reads, *spec.evidence} - {*lacks.evidence, "group"})
+    ways = [WAYS[n] for n in needed if n in WAYS]
+    ways += ["`+algorithm.apportion.fit=true`"] if spec.fit else []
+    notes = [" or ".join(ways)] if ways else []
+    if "node" in spec.may_read:
+        notes.append(f"{WAYS['node']}, else only first turns are trained")
+    result = honours.smallest(spec, {})
+    if isinstance(result, Credit) and result.keep is not None:
+        notes.append("`loss_agg_mode=token-mean` or `token-sum`, where tokens can leave the denominator")
+    return f"yes: {'; '.join(notes)}" if notes else "yes"
+
+
+def _refused(spec: Method, trainer: honours.Honours) -> str:
+    try:
+        honours.check(honours.smallest(spec, {}), trainer)
+    except OptionError as error:
+        return f"no: {str(error).split(': ', 1)[1]}"
+    return ""
+
+
+def _names(names: tuple[str, ...], verb: bool = True) -> str:
+    joined = " and ".join(f"`{n}`" for n in names)
+    return f"{joined} {'is' if len(names) == 1 else 'are'}" if verb else joined
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
