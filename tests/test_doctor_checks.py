@@ -88,6 +88,15 @@ def test_groups_of_one_and_sizes_that_vary() -> None:
     assert alone.severity == "problem"
 
 
+def test_a_group_of_one_is_no_group_without_signal_and_its_rollout_gets_0() -> None:
+    batch = Batch.from_turns([[1]] * 3, outcome=[0.0, 1.0, 1.0], group=["a", "a", "alone"])
+    diagnosis = examine(batch, methods=["rloo"])
+    silent = diagnosis.finding("groups-without-signal")
+    assert silent is not None
+    assert (silent.severity, silent.figures["groups"], silent.figures["without_signal"]) == ("fine", 1, 0)
+    assert diagnosis.finding("method-refused") is None
+
+
 def test_no_groups_at_all() -> None:
     diagnosis = examine(Batch.from_turns([[1], [1]], outcome=[0.0, 1.0]))
     assert severities(diagnosis)["groups-missing"] == "warning"
@@ -145,6 +154,17 @@ def test_outcome_and_turn_rewards_said_twice() -> None:
     assert (twice.severity, twice.figures) == ("problem", {"trajectories": 10, "equal": 9})
 
 
+def test_rollouts_that_earned_nothing_do_not_say_it_twice() -> None:
+    batch = Batch.from_turns([[1]] * 3, outcome=[0.0, 0.0, 1.0], turn_reward=[0.0, 0.0, 0.5], group=[0] * 3)
+    twice = found(batch, "rewards-said-twice")
+    assert (twice.severity, twice.figures) == ("fine", {"trajectories": 1, "equal": 0})
+
+
+def test_several_masked_rewards_in_a_turn_are_one_place() -> None:
+    batch = Batch.from_turns([[4, 3]], action=[1, 0, 0, 1, 1, 0, 0], token_reward=[0, 1, 1, 0, 0, 0, 1.0], trajectory=["x"])
+    assert [p.turn for p in found(batch, "reward-on-masked-tokens").places] == [0, 1]
+
+
 # --- masks and endings ------------------------------------------------------------------------------
 def test_turns_that_a_mask_would_merge() -> None:
     batch = Batch.from_turns(
@@ -166,6 +186,9 @@ def test_rows_of_several_runs_taken_for_one_turn() -> None:
     unsplit = found(batch, "turns-unsplit")
     assert unsplit.severity == "warning"
     assert unsplit.figures == {"rows": 2, "rows_of_one_turn": 2, "unsplit": 1, "runs_in_them": 3}
+    ids = np.array([[0, 0, 0, 0, 0], [0, 1, 1, -1, -1]])  # whoever numbers turns elsewhere means it
+    meant = Batch.from_padded(response_mask=mask, turn_ids=ids, outcome=[0.0, 1.0], group=["a", "a"])
+    assert found(meant, "turns-unsplit").severity == "fine"
     cut = Batch.from_padded(response_mask=mask, outcome=[0.0, 1.0], group=["a", "a"], turns="mask")
     assert found(cut, "turns-unsplit").severity == "fine"
 
@@ -234,6 +257,11 @@ def test_company_is_another_trajectory_not_the_same_one_again() -> None:
     loops = found(batch, "state-loops")
     assert loops.figures == {"turns": 1, "share": 1 / 3, "trajectories": 1}
     assert (loops.places[0].trajectory, loops.places[0].turn) == ("x", 1)
+
+
+def test_states_that_are_not_known_are_no_loop() -> None:
+    batch = Batch.from_turns([[1, 1], [1]], state=[None, None, None, "s", None], outcome=[0.0, 1.0], group=[0, 0])
+    assert found(batch, "state-loops").figures["turns"] == 0
 
 
 def test_turns_without_a_state_key() -> None:
@@ -306,6 +334,31 @@ def test_credit_that_goes_with_length_is_called_a_bias() -> None:
     assert "shorter earns more" in short.says
 
 
+def test_length_is_compared_within_groups_not_across_them() -> None:
+    batch = healthy(value=None)
+    length, over = batch.action_count("trajectory").astype(float), batch.within("trajectory", "group")
+    outcome = batch.need("outcome") + 0.2 * length + 100.0 * over  # prompts differ a hundred times more than their rollouts
+    bias = found(batch.with_columns(outcome=outcome, value=np.zeros(batch.n_tokens)), "length-bias", methods=["gae"])
+
+    def centred(x: Any) -> Any:
+        return x - (np.bincount(over, weights=x) / 4)[over]
+
+    expected = np.corrcoef(centred(length), centred(outcome))[0, 1]
+    assert 0.3 < expected < 0.9
+    assert bias.figures["gae"]["correlation"] == pytest.approx(expected)
+
+
+def test_a_correlation_that_is_sure_but_small_is_no_bias() -> None:
+    batch = healthy(groups=400)
+    length = batch.action_count("trajectory").astype(float)
+    outcome = batch.need("outcome") + 0.018 * (length - length.mean())
+    bias = found(batch.with_columns(outcome=outcome, value=None), "length-bias")
+    r = bias.figures["rloo"]["correlation"]
+    assert 0.1 < r < 0.2
+    assert r * np.sqrt(1200) > 3
+    assert bias.severity == "fine"
+
+
 def test_credit_by_length_adds_up_to_the_whole() -> None:
     batch = healthy(groups=50)
     figures = found(batch, "length-bias").figures
@@ -330,6 +383,29 @@ def test_weight_by_position() -> None:
     assert figures["rloo"]["mean"].tolist() == [0.0, 0.0, 1.0]
     assert figures["rloo"]["share_of_weight"].tolist() == [0.2, 0.6, 0.2]
     assert figures["rloo"]["turns"].tolist() == [2, 2, 1]
+
+
+def test_positions_are_labelled_as_far_as_there_are_turns() -> None:
+    batch = Batch.from_turns([[1] * 5, [1]], outcome=[0.0, 1.0], group=[0, 0])
+    assert found(batch, "credit-by-position").figures["_positions"]["labels"] == ["1", "2", "3", "4", "5"]
+
+
+def test_what_a_method_drops_or_has_no_opinion_on_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = Batch.from_turns([[1, 1], [1, 2]], outcome=[0.0, 1.0], group=[0, 0])
+
+    def assign(batch: Batch, id_: str, **options: Any) -> Any:
+        if id_ == "rloo":  # -1 and 1
+            return ap.assign(batch, id_, **options)
+        keep, scored = np.array([1, 1, 1, 0, 0], dtype=bool), np.array([1, 0, 1, 1], dtype=bool)
+        return ap.Credit.of(batch, "turn", np.array([2.0, 0.0, 3.0, 4.0]), keep=keep, scored=scored)
+
+    monkeypatch.setattr(advantages, "assign", assign)
+    diagnosis = examine(batch, methods=["rloo", "grpo"])
+    signs, weight = diagnosis.finding("sign-flips"), diagnosis.finding("credit-by-position")
+    assert signs is not None
+    assert signs.figures["grpo"]["turns"] == {"all": 3, "both": 3, "flipped": 1, "silenced": 0, "voiced": 0}
+    assert weight is not None
+    assert weight.figures["grpo"]["share_of_weight"].tolist() == [1.0, 0.0]
 
 
 def test_signs_are_compared_with_rloo_turn_by_turn() -> None:

@@ -61,6 +61,19 @@ def test_rows_without_policy_tokens_are_named_and_the_rest_is_examined() -> None
     assert [f.id for f in diagnosis.problems] == ["turns-without-policy"]
 
 
+def test_places_name_the_row_of_the_tensors_whatever_was_left_out() -> None:
+    mask = padded()["response_mask"].copy()
+    mask[0] = 0
+    diagnosis = examine_padded({**padded(), "response_mask": mask, "uid": list("aaabbbbc"), "token_level_rewards": None})
+    alone = diagnosis.finding("groups-of-one")
+    assert alone is not None
+    assert [p.trajectory for p in alone.places] == ["7"]
+
+
+def test_a_training_step_is_not_taken_for_the_place_of_a_row() -> None:
+    assert examine_padded({**padded(), "step": np.array(["warm-up"] * 8)}).healthy
+
+
 def test_policy_tokens_outside_the_attention_mask() -> None:
     attention = padded()["attention_mask"].copy()
     attention[3, 7:] = 0
@@ -104,6 +117,8 @@ def test_rewards_on_masked_tokens_and_on_padding() -> None:
     rewards[1, 8], rewards[1, 11] = 0, 1  # past the end, as a trainer that scores the last column does
     rewards[0, 4] = 3
     masked = found("reward-on-masked-tokens", token_level_rewards=rewards)
+    ids = [f.id for f in examine_padded({**padded(), "token_level_rewards": rewards}).findings]
+    assert ids.count("reward-on-masked-tokens") == 1
     assert masked.figures == {"tokens": 2, "rows": 2, "share_of_token_reward": 4 / 7}
     assert [str(p) for p in masked.places] == ["trajectory 0: column 4: 3", "trajectory 1: column 11: 1"]
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, opened
+from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, Unscored, opened
+from .progress import progress
 
 Methods = Annotated[
     str | None, typer.Option("--methods", help="Ids separated by commas (default: all that the columns feed without asking).")
@@ -26,6 +27,7 @@ def doctor(
     state: State = None,
     format_: FormatName = None,
     tokenizer: Tokenizer = None,
+    unscored: Unscored = None,
     strict: Strict = False,
     json: AsJson = False,
 ) -> None:
@@ -41,13 +43,12 @@ def doctor(
         "state": state,
         "format": format_,
         "tokenizer": tokenizer,
+        "unscored": unscored,
     }
-    diagnosis = examine_log(
-        log,
-        methods=None if methods is None or methods == "all" else [m.strip() for m in methods.split(",") if m.strip()],
-        vocabulary=vocabulary,
-        **{name: value for name, value in reading.items() if value is not None},
-    )
+    wanted = None if methods is None or methods == "all" else [m.strip() for m in methods.split(",") if m.strip()]
+    given = {name: value for name, value in reading.items() if value is not None}
+    with progress("examining") as watch:
+        diagnosis = examine_log(log, methods=wanted, vocabulary=vocabulary, progress=watch, **given)
     if json:
         typer.echo(_json.dumps({"log": str(log), **diagnosis.to_plain()}, indent=2))
     else:

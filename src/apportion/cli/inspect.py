@@ -13,7 +13,8 @@ import typer
 
 from ..doctor.inventory import Inventory, feeding, inventory
 from ..doctor.logs import PIECE
-from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, opened
+from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, Unscored, opened
+from .progress import progress
 
 WIDTH = 100
 
@@ -26,6 +27,7 @@ def inspect(
     state: State = None,
     format_: FormatName = None,
     tokenizer: Tokenizer = None,
+    unscored: Unscored = None,
     json: AsJson = False,
 ) -> None:
     """Say what is in a log, what was assumed of it, and which methods it can feed."""
@@ -36,9 +38,12 @@ def inspect(
         "state": state,
         "format": format_,
         "tokenizer": tokenizer,
+        "unscored": unscored,
     }
-    source = opened(log, **reading)
-    found = inventory(source.batches("group", PIECE))
+    with progress("reading the log") as watch:
+        source = opened(log, **reading, progress=watch)
+    with progress("taking stock") as watch:
+        found = inventory(source.batches("group", PIECE, watch))
     lines = feeding(found)
     following = next_command(str(log), reading, found)
     if json:

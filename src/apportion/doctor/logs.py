@@ -32,10 +32,10 @@ def examine_log(
 ) -> Diagnosis:
     """Examine the log at ``path``, a few groups at a time; otherwise as :func:`examine`.
 
-    reading: the options of ``open_log``. A (B, T) dump is examined as :func:`examine_padded` does it.
-    Where a line of a JSON-lines log cannot be used, that is a finding, and the log is examined
-    without it: up to 20 lines, in logs of up to 256 MiB. Otherwise the examination ends there, which
-    is said.
+    reading: the options of ``open_log``; ``progress`` is called while the log is looked at as well.
+    A (B, T) dump is examined as :func:`examine_padded` does it. Where a line of a JSON-lines log
+    cannot be used, that is a finding, and the log is examined without it: up to 20 lines, in logs of
+    up to 256 MiB. Otherwise the examination ends there, which is said.
     """
     path = Path(path)
     if path.is_file() and _is_dump(path):
@@ -71,7 +71,7 @@ def _examined(path: Path, reading: Mapping[str, Any], tally: Tally) -> tuple[Log
     log = None
     try:
         log = open_log(path, **reading)
-        for batch in log.batches("group", PIECE):
+        for batch in log.batches("group", PIECE, reading.get("progress")):
             look(batch, tally)
     except BatchError as error:
         return log, str(error)
