@@ -110,10 +110,13 @@ def test_every_policy_loss_of_verl_is_known() -> None:
     assert set(POLICY_LOSS_REGISTRY) <= {*TOKEN_RATIO, "gspo", "geo_mean"}
 
 
-def test_sapo_averages_over_sequences_whatever_is_configured() -> None:
-    sapo = world.config("actor_rollout_ref.actor.policy_loss.loss_mode=sapo")
-    assert honours_of(sapo).denominator == "sequence"
-    assert not honours_of(sapo).keep
+@pytest.mark.parametrize("mode", ["sapo", "geo_mean"])
+def test_losses_that_average_over_sequences_do_so_whatever_is_configured(mode: str) -> None:
+    chosen = f"actor_rollout_ref.actor.policy_loss.loss_mode={mode}"
+    assert honours_of(world.config(chosen)).denominator == "sequence"
+    assert not honours_of(world.config(chosen)).keep
+    (remark,) = check("apportion/rloo", SUM, ZERO, chosen)  # geo_mean may carry one value per trajectory
+    assert remark.endswith(f"(loss_mode={mode!r} knows no other)")
 
 
 def test_what_is_brought_depends_on_the_configuration() -> None:

@@ -25,6 +25,9 @@ DENOMINATORS = {
 #: Policy losses whose ratio is per token; "gspo" has one per sequence, as a factor that leaves credit at its token.
 TOKEN_RATIO = ("vanilla", "dppo_tv", "dppo_kl", "sapo", "gpg", "clip_cov", "kl_cov", "dro", "cispo", "bypass_mode")
 
+#: Policy losses that average over sequences whatever ``loss_agg_mode`` says.
+FIXED = {"sapo": "seq-mean-token-mean", "geo_mean": "seq-mean-token-mean"}
+
 
 def check_config(config: Any, verl_mode: str) -> None:
     """Refuse what would fail or go wrong in training; warn, once each, of what the loss does differently."""
@@ -45,7 +48,10 @@ def check_config(config: Any, verl_mode: str) -> None:
             f"{result.level} would be lost; use 'vanilla', or a method that gives one value per trajectory"
         )
     trainer = honours_of(config)
-    remarks = [f"{r} (loss_agg_mode={_agg_mode(config)!r}){_better(result)}" for r in honours.check(result, trainer)]
+    cure = (
+        f" (loss_mode={mode!r} knows no other)" if mode in FIXED else f" (loss_agg_mode={_agg_mode(config)!r}){_better(result)}"
+    )
+    remarks = [remark + cure for remark in honours.check(result, trainer)]
     if mode not in (*TOKEN_RATIO, "gspo", "geo_mean"):
         remarks.append(f"policy_loss.loss_mode = {mode!r} is not known to apportion: taken to use one advantage per token")
     single = spec.options.get("single")
@@ -112,9 +118,8 @@ def _loss_mode(config: Any) -> str:
 
 
 def _agg_mode(config: Any) -> str:
-    if _loss_mode(config) == "sapo":
-        return "seq-mean-token-mean"  # whatever is configured
-    return str(config.actor_rollout_ref.actor.loss_agg_mode)
+    """What the loss averages over: as configured, unless the policy loss has a mind of its own."""
+    return FIXED.get(_loss_mode(config)) or str(config.actor_rollout_ref.actor.loss_agg_mode)
 
 
 def _better(result: Any) -> str:
