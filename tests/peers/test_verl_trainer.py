@@ -230,16 +230,19 @@ def test_masks_stay_as_they_are_where_everything_is_kept(queue: Any) -> None:
         np.testing.assert_array_equal(was, now)
 
 
-def test_tokens_rejected_by_rollout_correction_do_not_split_turns(queue: Any) -> None:
+def test_what_rollout_correction_rejects_keeps_its_place_in_turns_and_statistics(queue: Any) -> None:
     lengths = [len(world.output(s).response_mask) for s in SHAPES]
     old = [np.full(n, -1.0, dtype=np.float32) for n in lengths]
     rollout = [x.copy() for x in old]
-    rollout[0][1] = -9.0  # a token inside the first turn that verl will reject
+    rollout[0][1] = -9.0  # verl will reject a token inside a turn,
+    rollout[3][:] = -9.0  # and a whole response
     rows, batch = group(old_log_probs=old, rollout_log_probs=rollout)
     reject = ["algorithm.rollout_correction.rollout_rs=token_k1", "algorithm.rollout_correction.rollout_rs_threshold=0.5_2.0"]
     got, _, _ = run("apportion/gigpo", rows, "+algorithm.apportion.gamma=0.9", *reject)
-    mask = world.get(rows, "response_mask")[0]
+    mask, returns = world.get(rows, "response_mask", "returns")
     assert mask[0, 1] == 0
+    assert not mask[3].any()
+    assert not returns[mask == 0].any()
     assert mask[0, 0] == 1
     np.testing.assert_allclose(got, credit(batch, "gigpo", gamma=0.9) * mask, atol=1e-6)
 
@@ -280,6 +283,14 @@ def test_learning_from_the_batch_is_reproducible(queue: Any) -> None:
     np.testing.assert_array_equal(first, again)
     assert first.any()
     assert max(np.abs(first - other).max() for other in others) > 0
+
+    settings = world.config("algorithm.adv_estimator=apportion/gae", *fit)
+    later = []
+    for step in (2, 3, 4):
+        world.trainer(settings, step)._compute_advantage(rows, {})
+        later.append(world.get(rows, "advantages")[0])
+        settings.trainer.v1.trainer_mode = "apportion"
+    assert max(np.abs(first - other).max() for other in later) > 0  # no two steps draw alike
 
 
 def test_verls_own_tool_rewards_are_read_on_request(queue: Any) -> None:
