@@ -197,6 +197,21 @@ def test_start_checks_need_no_trainer() -> None:
         check_method("gigpo", {}, Config, states=False)
 
 
+@pytest.mark.parametrize(
+    ("loss_type", "method", "taken"), [("cispo", "gigpo", True), ("grpo", "gigpo", False), ("grpo", "rloo", True)]
+)
+def test_one_ratio_per_completion_is_taken_where_credit_stays_at_its_token(loss_type: str, method: str, taken: bool) -> None:
+    class OneRatio(Config):
+        importance_sampling_level = "sequence"
+
+    OneRatio.loss_type = loss_type
+    if taken:
+        assert check_method(method, {}, OneRatio, states=True)[0].id == method
+    else:
+        with pytest.raises(OptionError, match="importance_sampling_level = 'sequence'"):
+            check_method(method, {}, OneRatio, states=True)
+
+
 def test_credit_of_a_batch_is_that_of_assign() -> None:
     rows = many(1)
     batch = to_batch(rows, range(8), limit=16)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 
-from ...errors import BatchError, CreditError
+from ...errors import BatchError
 from ...words import check_word
 from ..versions import check_version
+from .processes import array, gather, loss_mask, on_main, weighted
 from .rollouts import Credited, Rollout, credited
 from .start import TESTED, check_class, check_method
 
@@ -119,13 +120,13 @@ class CreditMixin:
         output = parent._generate_and_score_completions(rows)
         mode = "train" if self.model.training else "eval"
         mine = self._rollouts(rows, output, mode)
-        everyone, me = _gather(mine), self.accelerator.process_index
-        outcome = _weighted(self._rewards, self.reward_weights)
+        everyone, me = gather(mine), self.accelerator.process_index
+        outcome = weighted(self._rewards, self.reward_weights)
         size = self.num_generations if mode == "train" else self.num_generations_eval
         for i, rollout in enumerate(everyone):
             rollout.outcome, rollout.group = float(outcome[i]), i // size
         self._credited_batches += 1
-        found = _on_main(self.accelerator, lambda: self._assign(everyone))
+        found = on_main(self.accelerator, lambda: self._assign(everyone))
         self._say([] if self._told else found.remarks)  # what was said at start needs no second sentence
         here = [i for i, rollout in enumerate(everyone) if rollout.process == me]
         shape = output["completion_mask"].shape
@@ -143,11 +144,11 @@ class CreditMixin:
 
     def _rollouts(self, rows: Sequence[Any], output: Mapping[str, Any], mode: str) -> list[Rollout]:
         """One record per local completion; outcome and group come with those of the other processes."""
-        ids, trained = _array(output["completion_ids"]), _array(_loss_mask(output)) != 0
-        prompts, prompt_mask = _array(output["prompt_ids"]), _array(output["prompt_mask"]) != 0
+        ids, trained = array(output["completion_ids"]), array(loss_mask(output)) != 0
+        prompts, prompt_mask = array(output["prompt_ids"]), array(output["prompt_mask"]) != 0
         logp = output.get("sampling_per_token_logps", output.get("old_per_token_logps"))
         logps = {"logp": logp, "ref_logp": output.get("ref_per_token_logps")}
-        known = {name: _array(values).astype(np.float64) for name, values in logps.items() if values is not None}
+        known = {name: array(values).astype(np.float64) for name, values in logps.items() if values is not None}
         ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
         found = []
         for i, (row, (n, mask)) in enumerate(zip(rows, self._written, strict=True)):
@@ -201,14 +202,14 @@ class CreditMixin:
         """Take dropped tokens out of the loss mask and of TRL's count; attention is left as it is."""
         import torch
 
-        mask = _loss_mask(output)
+        mask = loss_mask(output)
         stays = torch.as_tensor(keep, device=mask.device)
         dropped = self.accelerator.gather((mask.bool() & ~stays).sum()).sum()
         if dropped == 0:
             return
         tools = output.get("tool_mask", torch.ones_like(output["completion_mask"]))
         output["tool_mask"] = tools * stays.to(tools.dtype)
-        output["num_items_in_batch"] = self.accelerator.gather(_loss_mask(output).sum()).sum()
+        output["num_items_in_batch"] = self.accelerator.gather(loss_mask(output).sum()).sum()
 
     def _relog(self, found: Credited) -> None:
         """TRL's table of completions shows the mean credit of each instead of the advantage TRL computed."""
@@ -232,48 +233,3 @@ def ready_trainer() -> type:
     from trl import GRPOTrainer
 
     return type("CreditGRPOTrainer", (CreditMixin, GRPOTrainer), {"__doc__": CreditMixin.__doc__, "__module__": __package__})
-
-
-def _array(tensor: Any) -> Any:
-    return tensor.detach().cpu().float().numpy() if tensor.is_floating_point() else tensor.detach().cpu().numpy()
-
-
-def _loss_mask(output: Mapping[str, Any]) -> Any:
-    mask = output["completion_mask"]
-    return mask * output["tool_mask"] if "tool_mask" in output else mask
-
-
-def _weighted(rewards: Any, weights: Any) -> Any:
-    """Weighted sum over reward functions, (completions of all processes,); NaN where none gave a number. As in TRL."""
-    import torch
-
-    total = (rewards * weights.to(rewards.device).unsqueeze(0)).nansum(dim=1)
-    total[torch.isnan(rewards).all(dim=1)] = torch.nan
-    return _array(total).astype(np.float64)
-
-
-def _gather(mine: list[Rollout]) -> list[Rollout]:
-    from accelerate.utils import gather_object
-
-    found: list[Rollout] = gather_object(mine)
-    return found
-
-
-def _on_main(accelerator: Any, work: Callable[[], Credited]) -> Credited:
-    """The result of ``work`` on the main process, everywhere; if it fails there, every process raises and none hangs."""
-    from accelerate.utils import broadcast_object_list
-
-    found: list[Any] = [None, ""]
-    caught: Exception | None = None
-    if accelerator.is_main_process:
-        try:
-            found[0] = work()
-        except Exception as error:
-            caught, found[1] = error, f"{type(error).__name__}: {error}"
-    broadcast_object_list(found, from_process=0)
-    if caught is not None:
-        raise caught
-    if found[1]:
-        raise CreditError(f"on the main process, {found[1]}")
-    result: Credited = found[0]
-    return result
