@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-# a Ray of our own on this machine needs no token, and a slow one more than its default patience
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a Ray of our own on this machine needs no token
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 LIMIT = 12
@@ -24,9 +23,17 @@ def transfer_queue() -> Iterator[Any]:
     import ray
     import transfer_queue as tq
 
-    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)  # its actors want more CPUs than a laptop may have
-    try:
+    def start() -> None:
+        # the queue's actors want more CPUs than a laptop may have
+        ray.init("local", num_cpus=8, include_dashboard=False, log_to_driver=False)
         tq.init()
+
+    try:
+        try:
+            start()
+        except Exception:  # on a machine that is busy Ray may not be up in time; a second failure is one
+            ray.shutdown()
+            start()
         yield tq
     finally:
         tq.close()
