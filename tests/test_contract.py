@@ -50,8 +50,8 @@ def test_exceptions_name_methods_and_reasons() -> None:
         assert all(reason for reason in exceptions.values()), name
 
 
-def test_every_method_has_a_record_and_every_record_a_method() -> None:
-    assert set(records()) == set(ap.methods())
+def test_every_method_has_a_record() -> None:
+    assert set(ap.methods()) <= set(records())
 
 
 def test_a_record_and_its_method_agree_on_what_was_checked() -> None:
