@@ -56,11 +56,6 @@ def check(result: Credit | Preferences, trainer: Honours) -> list[str]:
     return [f"{result.method} is meant for a loss with denominator {loss.denominator!r}; {trainer.trainer} {has}"]
 
 
-def check_at_start(spec: Method, options: Mapping[str, Any], trainer: Honours) -> list[str]:
-    """The same before any rollout: on the method's smallest batch, with the options it will run with."""
-    return check(smallest(spec, options), trainer)
-
-
 def smallest(spec: Method, options: Mapping[str, Any], limit: int | None = None) -> Credit | Preferences:
     """The method's result on its smallest batch with these options, so that wrong ones fail before any rollout.
 

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ...credit import Credit
-from ...edges.layout import plain_layout
 from ...errors import OptionError, TrainerError
 from ...evidence import SOURCES
 from ...feeds import Feed, feed
@@ -105,7 +102,8 @@ def check_method(
         )
     if spec.grows and asked:
         raise OptionError(f"TRL cannot honour {credit} with {spec.source}=: it grows new rollouts, but TRL's batch is fixed")
-    result = _smallest(spec, options, config.max_completion_length)
+    own = {n: v for n, v in options.items() if n in spec.options}
+    result = honours.smallest(spec, own, limit=config.max_completion_length)
     trainer = _honours(spec, result, config)
     remarks = [r + _better(result) for r in honours.check(result, trainer)]
     return spec, trainer, remarks + _ignored(config)
@@ -114,7 +112,7 @@ def check_method(
 def dishonoured(spec: Method) -> str:
     """Why TRL's loss cannot carry the method's credit, whatever the settings; empty where it can."""
     try:
-        honours.check(_smallest(spec, {}, 256), honours.Honours("TRL", frozenset({"token"}), keep=True, denominator=None))
+        honours.check(honours.smallest(spec, {}), honours.Honours("TRL", frozenset({"token"}), keep=True, denominator=None))
     except OptionError as error:
         return str(error)
     return ""
@@ -139,16 +137,6 @@ def _check_names(spec: Method, options: Mapping[str, Any]) -> None:
     for name in asking & set(options):
         if not isinstance(options[name], SOURCES[name]):
             raise OptionError(f"{name} is {type(options[name]).__name__}, which is no {SOURCES[name].__name__}")
-
-
-def _smallest(spec: Method, options: Mapping[str, Any], limit: int) -> Any:
-    """The method's result on its smallest batch, with the options it will run with."""
-    batch, given = spec.smallest_call()
-    batch = batch.with_columns(limit=batch.limit or limit, layout=batch.layout or plain_layout(batch))
-    own = {n: v for n, v in options.items() if n in spec.options}
-    if "rng" in spec.options:
-        own.setdefault("rng", np.random.default_rng(0))
-    return spec(batch, **{**given, **own})
 
 
 def _honours(spec: Method, result: Any, config: Any) -> honours.Honours:
