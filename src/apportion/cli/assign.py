@@ -14,12 +14,13 @@ from ..batch import Batch
 from ..credit import Credit
 from ..edges.credit_file import SUFFIXES, CreditWriter
 from ..edges.credit_table import kept_on, on_level
+from ..edges.facts import many
 from ..edges.strips import bars
 from ..errors import OptionError
 from ..logs import Log
 from ..pipeline import assign as credit_of
 from ..words import Unit, check_word
-from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, Unscored, opened
+from .common import AsJson, LogPath, opened, reads_log
 from .progress import progress
 from .settings import Chosen, Fit, Force, OptionPairs, Seed, check_output, choose, refuse_unfed
 
@@ -30,21 +31,16 @@ Out = Annotated[Path, typer.Option("-o", "--out", help=f"The table: {', '.join(S
 Level = Annotated[str | None, typer.Option(help="Credit per token, step, turn or trajectory (default: the method's own).")]
 
 
+@reads_log
 def assign(
     log: LogPath,
+    reading: dict[str, Any],
     method: Methods,
     out: Out,
     option: OptionPairs = None,
     fit: Fit = False,
     level: Level = None,
     seed: Seed = 0,
-    reward: Reward = None,
-    turn_reward: TurnReward = None,
-    group: Group = None,
-    state: State = None,
-    format_: FormatName = None,
-    tokenizer: Tokenizer = None,
-    unscored: Unscored = None,
     force: Force = False,
     json: AsJson = False,
 ) -> None:
@@ -53,9 +49,7 @@ def assign(
     if level is not None:
         check_level(level)
     check_output(out, SUFFIXES, force)
-    reading = {"reward": reward, "turn_reward": turn_reward, "group": group, "state": state, "unscored": unscored}
-    with progress("reading the log") as watch:
-        source = opened(log, **reading, format=format_, tokenizer=tokenizer, progress=watch)
+    source = opened(log, reading)
     refuse_unfed(chosen, next(source.batches("trajectory", 1)), log)
     if not json:
         say(source)
@@ -158,8 +152,8 @@ class Tally:
         return {"level": self.level, "config": self.config, **counts, **spread}
 
     def line(self) -> str:
-        what = f"{self.units:,} {self.level}s" if not self.level.endswith("y") else f"{self.units:,} trajectories"
-        what += f" and {self.rows - self.units:,} tokens" if self.rows > self.units else ""
+        what = many(self.units, self.level)
+        what += f" and {many(self.rows - self.units, 'token')}" if self.rows > self.units else ""
         what += f", {self.null:,} null (no opinion)" if self.null else ""
         what += f", {self.dropped:,} out of the loss" if self.dropped else ""
         if self.units == self.null:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json as _json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, Unscored, opened
+from .common import AsJson, LogPath, opened, reads_log
 from .progress import progress
 
 Methods = Annotated[
@@ -17,17 +17,12 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 1 if th
 Vocabulary = Annotated[int | None, typer.Option("--vocabulary", help="Number of token ids the tokenizer has.")]
 
 
+@reads_log
 def doctor(
     log: LogPath,
+    reading: dict[str, Any],
     methods: Methods = None,
     vocabulary: Vocabulary = None,
-    reward: Reward = None,
-    turn_reward: TurnReward = None,
-    group: Group = None,
-    state: State = None,
-    format_: FormatName = None,
-    tokenizer: Tokenizer = None,
-    unscored: Unscored = None,
     strict: Strict = False,
     json: AsJson = False,
 ) -> None:
@@ -35,20 +30,10 @@ def doctor(
     from ..doctor import examine_log
 
     if not log.exists():
-        opened(log)  # no finding, but a wrong path
-    reading = {
-        "reward": reward,
-        "turn_reward": turn_reward,
-        "group": group,
-        "state": state,
-        "format": format_,
-        "tokenizer": tokenizer,
-        "unscored": unscored,
-    }
+        opened(log, {})  # no finding, but a wrong path
     wanted = None if methods is None or methods == "all" else [m.strip() for m in methods.split(",") if m.strip()]
-    given = {name: value for name, value in reading.items() if value is not None}
     with progress("examining") as watch:
-        diagnosis = examine_log(log, methods=wanted, vocabulary=vocabulary, progress=watch, **given)
+        diagnosis = examine_log(log, methods=wanted, vocabulary=vocabulary, progress=watch, **reading)
     if json:
         typer.echo(_json.dumps({"log": str(log), **diagnosis.to_plain()}, indent=2))
     else:

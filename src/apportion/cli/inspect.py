@@ -13,35 +13,20 @@ import typer
 
 from ..doctor.inventory import Inventory, feeding, inventory
 from ..doctor.logs import PIECE
-from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, Unscored, opened
+from .common import AsJson, LogPath, opened, reads_log
 from .progress import progress
 
 WIDTH = 100
 
 
+@reads_log
 def inspect(
     log: LogPath,
-    reward: Reward = None,
-    turn_reward: TurnReward = None,
-    group: Group = None,
-    state: State = None,
-    format_: FormatName = None,
-    tokenizer: Tokenizer = None,
-    unscored: Unscored = None,
+    reading: dict[str, Any],
     json: AsJson = False,
 ) -> None:
     """Say what is in a log, what was assumed of it, and which methods it can feed."""
-    reading = {
-        "reward": reward,
-        "turn_reward": turn_reward,
-        "group": group,
-        "state": state,
-        "format": format_,
-        "tokenizer": tokenizer,
-        "unscored": unscored,
-    }
-    with progress("reading the log") as watch:
-        source = opened(log, **reading, progress=watch)
+    source = opened(log, reading)
     with progress("taking stock") as watch:
         found = inventory(source.batches("group", PIECE, watch))
     lines = feeding(found)
@@ -61,7 +46,7 @@ def inspect(
 
 def next_command(log: str, reading: dict[str, Any], found: Inventory) -> str:
     """The command to type next: give what most methods lack, else see the doctor."""
-    given = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in reading.items() if v is not None]
+    given = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in reading.items()]
     words = " ".join([shlex.quote(log), *given])
     if not found.rewards:
         return f"apportion inspect {words} --reward KEY"

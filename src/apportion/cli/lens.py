@@ -19,7 +19,7 @@ from ..logs import Log
 from ..structure import Int
 from ..words import Scope
 from .assign import one_credit, say
-from .common import AsJson, FormatName, Group, LogPath, Reward, State, Tokenizer, TurnReward, Unscored, opened
+from .common import AsJson, LogPath, opened, reads_log
 from .progress import progress
 from .settings import Chosen, Fit, Force, OptionPairs, Seed, check_output, choose, refuse_unfed
 
@@ -39,8 +39,10 @@ Most = Annotated[int | None, typer.Option("--trajectories", min=1, help="How man
 ByStep = Annotated[bool, typer.Option("--steps", help="A column per reasoning step, where the log has steps.")]
 
 
+@reads_log
 def lens(
     log: LogPath,
+    reading: dict[str, Any],
     methods: Methods = None,
     out: Out = Path("lens.html"),
     credit: Tables = None,
@@ -49,13 +51,6 @@ def lens(
     option: OptionPairs = None,
     fit: Fit = False,
     seed: Seed = 0,
-    reward: Reward = None,
-    turn_reward: TurnReward = None,
-    group: Group = None,
-    state: State = None,
-    format_: FormatName = None,
-    tokenizer: Tokenizer = None,
-    unscored: Unscored = None,
     force: Force = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     json: AsJson = False,
@@ -70,9 +65,7 @@ def lens(
     if option and not ids:
         raise OptionError("--option is for --methods: a table's credit is made")
     check_output(out, (".html", ".htm"), force)
-    reading = {"reward": reward, "turn_reward": turn_reward, "group": group, "state": state, "unscored": unscored}
-    with progress("reading the log") as watch:
-        source = opened(log, **reading, format=format_, tokenizer=tokenizer, progress=watch)
+    source = opened(log, reading)
     first = next(source.batches("trajectory", 1))
     refuse_unfed(chosen, first, log)
     if steps and first.step_offsets is None:

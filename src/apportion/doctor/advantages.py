@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..batch import Batch
 from ..credit import Credit, Preferences
+from ..edges.facts import many
 from ..errors import ApportionError
 from ..feeds import feeds
 from ..pipeline import assign
@@ -18,7 +19,7 @@ from ..registry import get
 from ..structure import Bool, Float
 from .buckets import BUCKETS, bucket
 from .findings import Finding
-from .tally import FEW, Tally, at_turns, many, percent
+from .tally import FEW, Tally, at_turns, percent
 from .trends import say_length, say_positions
 
 Signs = NDArray[np.int8]

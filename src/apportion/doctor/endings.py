@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..batch import Batch
+from ..edges.facts import many
 from .findings import Finding
-from .tally import Tally, at_trajectories, either, many, percent
+from .tally import Tally, at_trajectories, either, percent
 
 
 def look(batch: Batch, tally: Tally) -> None:

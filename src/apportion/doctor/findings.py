@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from ..edges.facts import many
 from ..errors import ApportionError
 from .advice import ADVICE
 
@@ -133,11 +134,11 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """One line: how it stands, and what to begin with."""
-        looked = f"{_many(len(self.findings), 'check')} made"
+        looked = f"{many(len(self.findings), 'check')} made"
         if self.healthy:
             notes = len(self.of("note"))
-            return f"Healthy: nothing to mend ({looked}, {_many(notes, 'note')})."
-        parts = [_many(len(found), word) for word, found in (("problem", self.problems), ("warning", self.warnings)) if found]
+            return f"Healthy: nothing to mend ({looked}, {many(notes, 'note')})."
+        parts = [many(len(found), word) for word, found in (("problem", self.problems), ("warning", self.warnings)) if found]
         return f"{' and '.join(parts)} ({looked}): begin with {self.findings[0].id}."
 
     def to_plain(self) -> dict[str, Any]:
@@ -161,10 +162,6 @@ class Diagnosis:
 def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
     """By severity; in the order they were made within one."""
     return tuple(sorted(findings, key=lambda f: SEVERITIES.index(f.severity)))
-
-
-def _many(n: int, word: str) -> str:
-    return f"{n:,} {word}{'' if n == 1 else 's'}"
 
 
 def _plain(value: Any) -> Any:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..batch import Batch
+from ..edges.facts import many
 from ..structure import Bool, Float, Int
 from .findings import Finding, Place, Severity
-from .tally import Tally, at_trajectories, either, many, percent
+from .tally import Tally, at_trajectories, either, percent
 
 
 def look(batch: Batch, tally: Tally) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..batch import Batch, what_it_is
+from ..edges.facts import many
 from ..edges.strips import bars
 from ..feeds import Feed, feeds
 from ..registry import get
 from ..structure import Float, Int
-from .tally import many, number, percent
+from .tally import number, percent
 
 #: Column -> how a command on a log is told where it is.
 SWITCHES: Mapping[str, str] = {

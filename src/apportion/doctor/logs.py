@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ..edges.facts import many
 from ..errors import BatchError
 from ..logs import Log, open_log
 from ..logs.dump import arrays_of
@@ -17,7 +18,7 @@ from .checks import diagnosis, look, new_tally
 from .findings import Diagnosis
 from .padded import examine_padded
 from .refused import Refusals
-from .tally import Tally, either, many
+from .tally import Tally, either
 
 #: Lines that are left out of a log one after the other, and the size of a log up to which that is done.
 MOST_LINES = 20

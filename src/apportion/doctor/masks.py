@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..batch import Batch
+from ..edges.facts import many
 from ..structure import Bool, Int
 from .findings import Finding
-from .tally import Tally, at_turns, either, many, percent
+from .tally import Tally, at_turns, either, percent
 
 
 def look(batch: Batch, tally: Tally) -> None:

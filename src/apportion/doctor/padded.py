@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..batch import Batch
+from ..edges.facts import many
 from ..edges.tensors import Array, is_torch, to_numpy
 from ..errors import BatchError
 from ..logs.dump import MASKS, ROW, TOKEN
@@ -16,7 +17,7 @@ from .checks import diagnosis, look, new_tally
 from .findings import Diagnosis, Finding
 from .refused import Refusals
 from .scores import gaps
-from .tally import Tally, either, many
+from .tally import Tally, either
 from .tensors import bad_mask, bad_rows, cells, masked, mended
 
 #: What the sampler said, where it is another engine than the trainer's.

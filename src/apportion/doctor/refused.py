@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..edges.facts import many
 from .findings import Finding
-from .tally import many
 
 #: What a message speaks of -> the finding it belongs to; the first match counts.
 _KINDS: tuple[tuple[str, str], ...] = (

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..batch import Batch
+from ..edges.facts import many
 from .findings import Finding, Severity
-from .tally import Tally, at_tokens, at_trajectories, either, many, number, percent
+from .tally import Tally, at_tokens, at_trajectories, either, number, percent
 
 
 def look(batch: Batch, tally: Tally) -> None:

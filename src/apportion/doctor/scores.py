@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..batch import Batch
+from ..edges.facts import many
 from ..structure import Float
 from .findings import Finding, Place, Severity
-from .tally import Tally, at_tokens, either, many, number, percent
+from .tally import Tally, at_tokens, either, number, percent
 
 #: Nats: no token's entropy is larger (a vocabulary of 440,000), and no usual gap between engines.
 _ENTROPY, _GAP = 13.0, 1.0

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..batch import Batch
+from ..edges.facts import many
 from ..ops.anchors import anchor_groups
 from ..structure import Bool, Int
 from .findings import Finding, Severity
 from .groups import constant
-from .tally import Tally, at_turns, either, many, percent
+from .tally import Tally, at_turns, either, percent
 
 
 def look(batch: Batch, tally: Tally) -> None:

@@ -133,9 +133,3 @@ def number(value: float) -> str:
 def either(n: float, one: str, more: str) -> str:
     """The word that goes with n: either(1, "is", "are") is "is"."""
     return one if n == 1 else more
-
-
-def many(n: float, word: str) -> str:
-    """'1 turn', '2 turns', '3 trajectories'."""
-    plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
-    return f"{n:,.0f} {word if n == 1 else plural}"

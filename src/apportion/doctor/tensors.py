@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from ..edges.facts import many
 from ..edges.tensors import Array
 from ..structure import Bool
 from .findings import Finding, Place, Severity
-from .tally import FEW, either, many, number, percent
+from .tally import FEW, either, number, percent
 
 
 def bad_mask(mask: Array) -> Iterator[Finding]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..edges.facts import many
 from ..structure import Float
 from .buckets import bucket, equal_parts, label, positions, smallest
 from .findings import Finding, Line, Picture
-from .tally import Tally, many, percent
+from .tally import Tally, percent
 
 #: A correlation of this size, and this many standard errors from 0, is called a bias.
 _STRONG, _SURE = 0.2, 3.0

@@ -19,15 +19,15 @@ _OVER = {"limit": "the generation limit, then rows"}
 
 
 def batch_title(batch: Batch) -> str:
-    groups = f" in {_many(batch.count('group'), 'group')}" if batch.group is not None else ""
-    return f"Batch of {_many(batch.n_trajectories, 'trajectory')}{groups}"
+    groups = f" in {many(batch.count('group'), 'group')}" if batch.group is not None else ""
+    return f"Batch of {many(batch.n_trajectories, 'trajectory')}{groups}"
 
 
 def batch_facts(batch: Batch) -> Facts:
     wrote = f"{batch.action.mean():.0%} written by the policy"
-    counts = [_many(batch.n_rows, "row"), _many(batch.n_turns, "turn")]
-    counts += [_many(batch.n_steps, "step")] if batch.step_offsets is not None else []
-    facts: Facts = [("holds", f"{', '.join(counts)}, {_many(batch.n_tokens, 'token')} ({wrote})")]
+    counts = [many(batch.n_rows, "row"), many(batch.n_turns, "turn")]
+    counts += [many(batch.n_steps, "step")] if batch.step_offsets is not None else []
+    facts: Facts = [("holds", f"{', '.join(counts)}, {many(batch.n_tokens, 'token')} ({wrote})")]
     turns, tokens = np.diff(batch.trajectory_turns), np.diff(batch.offsets("trajectory"))
     facts.append(("sizes", f"{_range(turns)} turn(s) and {_range(tokens)} token(s) a trajectory"))
     if any(getattr(batch, n) is not None for n in ("outcome", "turn_reward", "token_reward")):
@@ -47,7 +47,7 @@ def credit_title(credit: Credit) -> str:
 
 def credit_facts(credit: Credit) -> Facts:
     batch = credit.batch
-    facts: Facts = [("of", f"{batch_title(batch)}, {_many(batch.n_tokens, 'token')}")]
+    facts: Facts = [("of", f"{batch_title(batch)}, {many(batch.n_tokens, 'token')}")]
     if credit.options:
         facts.append(("options", ", ".join(f"{k}={_short(v)}" for k, v in credit.options.items())))
     # Observation tokens are 0 by construction; they would drown the values of the policy's.
@@ -71,8 +71,9 @@ def credit_facts(credit: Credit) -> Facts:
     return facts
 
 
-def _many(n: int, word: str) -> str:
-    return f"{n:,} {word if n == 1 else plural(word)}"
+def many(n: float, word: str) -> str:
+    """'1 turn', '2 turns', '3 trajectories'."""
+    return f"{n:,.0f} {word if n == 1 else plural(word)}"
 
 
 def plural(word: str) -> str:
