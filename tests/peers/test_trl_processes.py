@@ -45,7 +45,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         for process in started:
             process.kill()
-    assert codes == [0, 0], (folder / "0.log").read_text()[-2000:]
+    said = [(folder / f"{rank}.log").read_text()[-2000:] for rank in range(2)]
+    assert codes == [0, 0], "\n".join(said)
     return folder
 
 

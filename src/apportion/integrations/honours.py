@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,11 +56,13 @@ def check(result: Credit | Preferences, trainer: Honours) -> list[str]:
     return [f"{result.method} is meant for a loss with denominator {loss.denominator!r}; {trainer.trainer} {has}"]
 
 
-def smallest(spec: Method, options: Mapping[str, Any], limit: int | None = None) -> Credit | Preferences:
+def smallest(
+    spec: Method, options: Mapping[str, Any], limit: int | None = None, brings: Collection[str] | None = None
+) -> Credit | Preferences:
     """The method's result on its smallest batch with these options, so that wrong ones fail before any rollout.
 
-    limit: the generation limit the trainer is set to. A column that only these options ask for is
-    filled with zeros: whether the trainer has it is not what is checked here.
+    limit: the generation limit the trainer is set to. brings: the columns its batches can hold (None:
+    any). One of them that only these options ask for is filled with zeros; another is missing here already.
     """
     batch, given = spec.smallest_call()
     batch = batch.with_columns(limit=batch.limit or limit or batch.n_tokens, layout=batch.layout or plain_layout(batch))
@@ -71,5 +73,6 @@ def smallest(spec: Method, options: Mapping[str, Any], limit: int | None = None)
         return spec(batch, **given)
     except MissingColumn:
         floats = {n: m["axis"] for n, m in batch.columns().items() if m["kind"] == "float" and getattr(batch, n) is None}
-        asked = {n: np.zeros(batch.count(axis)) for n, axis in floats.items() if n in spec.reads | spec.may_read}
+        wanted = (spec.reads | spec.may_read).intersection(floats if brings is None else brings)
+        asked = {n: np.zeros(batch.count(axis)) for n, axis in floats.items() if n in wanted}
         return spec(batch.with_columns(**asked), **given)

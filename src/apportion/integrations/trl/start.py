@@ -70,11 +70,14 @@ def check_class(cls: type) -> None:
             raise TrainerError(f"CreditMixin was not tested with the loss of {base.__name__}")
 
 
+#: The columns of a batch made in TRL, states apart; log-probabilities are there where settings bring them.
+COLUMNS = ("reward", "outcome", "group", "ids", "limit", "truncated", "turn_reward", "logp", "ref_logp")
+
+
 def feeding(id_: str, options: Mapping[str, Any], *, states: bool = True) -> Feed:
-    """What TRL cannot give a method: log-probabilities and states are counted as there, because settings can bring them."""
-    have = ["reward", "outcome", "group", "ids", "limit", "truncated", "turn_reward", "logp", "ref_logp"]
+    """What TRL cannot give a method, where settings bring all that they can."""
     own = {n: v for n, v in options.items() if n in get(id_).options}
-    return feed(id_, [*have, *(["state"] if states else [])], own)
+    return feed(id_, [*COLUMNS, *(["state"] if states else [])], own)
 
 
 def check_method(
@@ -103,7 +106,7 @@ def check_method(
     if spec.grows and asked:
         raise OptionError(f"TRL cannot honour {credit} with {spec.source}=: it grows new rollouts, but TRL's batch is fixed")
     own = {n: v for n, v in options.items() if n in spec.options}
-    result = honours.smallest(spec, own, limit=config.max_completion_length)
+    result = honours.smallest(spec, own, limit=config.max_completion_length, brings=COLUMNS)
     trainer = _honours(spec, result, config)
     remarks = [r + _better(result) for r in honours.check(result, trainer)]
     return spec, trainer, remarks + _ignored(config)
