@@ -53,8 +53,6 @@ Provenance = Literal[
 #: How far a formula has been checked against its source.
 Status = Literal["verified", "secondary", "reconstructed", "ours"]
 
-Setting = Literal["reasoning", "agentic", "multi-agent"]
-
 #: What a batch must hold whole for the credit of its parts to be right: a log is read in such pieces.
 Scope = Literal["trajectory", "group", "batch"]
 

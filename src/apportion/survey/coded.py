@@ -33,7 +33,7 @@ class Coded(BaseModel, Generic[T]):
         if value == UNKNOWN:
             return {"is": UNKNOWN}
         if not isinstance(value, Mapping | BaseModel):
-            raise ValueError("say where it comes from: {is: …, from: survey | companion | primary | ours, at: …}, or unknown")
+            raise ValueError("say where it comes from: {is: …, from: survey | companion | primary | secondary | ours, at: …}, or unknown")
         return value
 
     @model_validator(mode="after")
@@ -53,10 +53,10 @@ class Coded(BaseModel, Generic[T]):
 
 
 #: Which origin to believe first where several label the same thing.
-TRUST: tuple[Origin, ...] = ("primary", "survey", "companion", "ours")
+TRUST: tuple[Origin, ...] = ("primary", "survey", "companion", "secondary", "ours")
 
 
 def best(claims: tuple[Coded[T], ...]) -> Coded[T]:
-    """The claim to go by: known before unknown, the primary source before the survey."""
+    """The claim to go by: known before unknown, the primary source first, our own judgement last."""
     known = [c for c in claims if c.known]
     return min(known, key=lambda c: TRUST.index(c.from_ or "ours")) if known else claims[0]

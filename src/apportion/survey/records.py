@@ -9,17 +9,17 @@ import functools
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from ..errors import ApportionError
-from ..words import Setting, Status
+from ..words import Status
 from .coded import Coded, Text, best
 from .evidence import Facts, Level, level
-from .terms import DIAGNOSTICS, ITEMS, Addressed, Answer, Baseline, Granularity, Methodology, Need, Scope, Snapshot
+from .terms import DIAGNOSTICS, ITEMS, Addressed, Answer, Baseline, Granularity, Methodology, Need, Origin, Scope, Setting, Snapshot
 
 Claims = Annotated[tuple[Coded[Any], ...], Field(min_length=1)]
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +37,7 @@ class Result(BaseModel):
     says: Text
     against: Coded[Text]
     base_model: Coded[Text]
-    from_: Literal["survey", "companion", "primary", "ours"] = Field(alias="from")
+    from_: Origin = Field(alias="from")
     at: Text | None = None
 
 

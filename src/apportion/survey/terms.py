@@ -7,6 +7,10 @@ from typing import Literal
 #: What the paper gives credit to; "agent" is one agent of several, "trajectory" the baselines' level.
 Granularity = Literal["token", "segment", "step", "turn", "trajectory", "agent", "other"]
 
+#: Where a method is at home; the first three are the survey's. "alignment" is learning from human
+#: preferences on single answers, "classical" is reinforcement learning without language models.
+Setting = Literal["reasoning", "agentic", "multi-agent", "alignment", "classical"]
+
 #: How the credit is computed: the survey's second axis, and "heuristic" for what is on none of its columns.
 Methodology = Literal["monte-carlo", "temporal-difference", "model-based", "game-theoretic", "information-theoretic", "heuristic"]
 
@@ -22,8 +26,9 @@ Scope = Literal["core", "adjacent", "near-core", "related", "evaluation", "basel
 Baseline = Literal["G", "P", "D", "O", "T", "none", "other"]
 
 #: Where a coded value was read: the survey, its author's companion list, the paper or its official code
-#: ("primary"), or our own judgement or check.
-Origin = Literal["survey", "companion", "primary", "ours"]
+#: ("primary"), what others write of it where the paper itself was not read ("secondary"), or our own
+#: judgement or check.
+Origin = Literal["survey", "companion", "primary", "secondary", "ours"]
 
 #: What the reporting checklist can say of an item.
 Answer = Literal["reported", "partial", "not_reported", "not_applicable"]
@@ -36,7 +41,7 @@ Need = Literal[
     "group", "state_keys", "steps", "segments", "turns", "tree", "critic", "process_reward", "reward_model", "judge",
     "hindsight_model", "branching", "environment_reset", "policy_logp", "reference_logp", "entropy", "gold_answer",
     "privileged_information", "expert_demonstrations", "preference_pairs", "several_agents", "turn_rewards", "tool_execution",
-    "auxiliary_model",
+    "auxiliary_model", "baseline_rollout", "counterfactual_rollouts", "fresh_actions", "contrast_prompts", "action_types",
 ]  # fmt: skip
 
 #: The 14 items of the survey's reporting checklist, in its order; the ids are ours.
