@@ -12,14 +12,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
+from ..edges.yaml_lines import NotYaml, located, parse, place, plain
 from ..errors import ApportionError
 from ..words import Status
 from .coded import Coded, Text, best
 from .evidence import Facts, Level, level
-from .terms import DIAGNOSTICS, ITEMS, Addressed, Answer, Baseline, Granularity, Methodology, Need, Origin, Scope, Setting, Snapshot
+from .terms import (
+    DIAGNOSTICS,
+    ITEMS,
+    Addressed,
+    Answer,
+    Baseline,
+    Granularity,
+    Methodology,
+    Need,
+    Origin,
+    Scope,
+    Setting,
+    Snapshot,
+)
 
 Claims = Annotated[tuple[Coded[Any], ...], Field(min_length=1)]
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -124,18 +136,19 @@ class Record(BaseModel):
 def load(path: Path) -> Record:
     """Read one record; errors name the file and, where there is one, the line."""
     try:
-        data = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RecordError(f"{path.name}:{line}: {error.problem or 'not YAML'}") from None
+        data = parse(path.read_text(encoding="utf-8"))
+    except NotYaml as error:
+        raise RecordError(f"{path.name}:{error.place.line}: column {error.place.column}: {error.says}") from None
     if not isinstance(data, Mapping):
         raise RecordError(f"{path.name}:1: expected keys and values ({', '.join(Record.model_fields)})")
     try:
-        found = Record.model_validate(_plain(data))
+        found = Record.model_validate(plain(data))
     except ValidationError as error:
-        raise RecordError("\n".join(_located(path.name, data, e) for e in error.errors())) from None
+        raise RecordError("\n".join(located(path.name, data, e) for e in error.errors())) from None
+    except ValueError as error:
+        raise RecordError(f"{path.name}:1: {error}") from None
     if found.id != path.stem:
-        raise RecordError(f"{path.name}:{_line(data, ('id',))}: id = {found.id!r}: expected {path.stem!r}, the file's name")
+        raise RecordError(f"{path.name}:{place(data, ('id',)).line}: id = {found.id!r}: expected {path.stem!r}, the file's name")
     return found
 
 
@@ -152,31 +165,3 @@ def record(id_: str) -> Record:
     if id_ not in known:
         raise RecordError(f"no record '{id_}' in survey/papers; there are: {', '.join(known)}")
     return known[id_]
-
-
-def _plain(value: Any) -> Any:
-    """ruamel's mappings, strings and lists as Python's own."""
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list) else value
-
-
-def _located(name: str, data: Any, error: Any) -> str:
-    path = tuple(part for part in error["loc"])
-    said = error["msg"].removeprefix("Value error, ")
-    return f"{name}:{_line(data, path)}: {'.'.join(map(str, path)) or 'record'}: {said}"
-
-
-def _line(data: Any, path: tuple[Any, ...]) -> int:
-    """Line of the deepest key of ``path`` that is there, from 1."""
-    at: Any = data  # ruamel's mappings and lists know their lines
-    line = int(at.lc.line)
-    for part in path:
-        where = getattr(at, "lc", None)
-        if where is None or not (part in at if isinstance(at, Mapping) else isinstance(part, int) and part < len(at)):
-            break
-        line = int((where.key if isinstance(at, Mapping) else where.item)(part)[0])
-        at = at[part]
-    return line + 1

@@ -1,0 +1,132 @@
+"""YAML that people write by hand, read safely and with the places of everything that is wrong.
+
+Nothing in the text is run: tags that would build objects are refused. Aliases of lists and mappings are
+refused too, because a few lines of them unfold into more than any memory holds.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
+
+#: Forms and records have a few kilobytes.
+LARGEST = 1_000_000
+
+
+class Place(NamedTuple):
+    """Where something is, both counted from 1."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}"
+
+
+class NotYaml(ValueError):
+    """The text cannot be read as YAML; ``place`` is where it stops making sense."""
+
+    def __init__(self, says: str, place: Place) -> None:
+        super().__init__(f"{place}: {says}")
+        self.says = says
+        self.place = place
+
+
+def parse(text: str) -> Any:
+    """The mappings and lists of a YAML text, which know their lines and keep their comments.
+
+    Raises:
+        NotYaml: the text is malformed, has a key twice, is nested too deep or longer than a megabyte.
+    """
+    if len(text) > LARGEST:
+        raise NotYaml(f"{len(text)} characters: more than {LARGEST}", Place(1, 1))
+    try:
+        return editor().load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+        said = (error.problem or error.context or "not YAML").splitlines()[0]
+        raise NotYaml(said, place) from None
+    except ReaderError as error:
+        before = text[: error.position]
+        place = Place(before.count("\n") + 1, error.position - before.rfind("\n"))
+        raise NotYaml(f"the character {chr(error.character)!r} is not allowed in YAML", place) from None
+    except RecursionError:
+        raise NotYaml("nested too deep", Place(1, 1)) from None
+    except (YAMLError, ValueError, TypeError) as error:  # no place is known: a date that does not exist, say
+        raise NotYaml(str(error).splitlines()[0] if str(error) else "not YAML", Place(1, 1)) from None
+
+
+def editor() -> YAML:
+    """The reader and writer that keeps comments, order and quotes; it builds no objects."""
+    yaml = YAML(typ="rt")
+    yaml.preserve_quotes = True
+    yaml.width = 110
+    return yaml
+
+
+def plain(value: Any, seen: set[int] | None = None) -> Any:
+    """A parsed value as Python's own mappings, lists, strings, numbers and booleans; dates as text.
+
+    Raises ``ValueError`` where it is something else (an object's tag, an alias, a number that is not finite).
+    """
+    seen = set() if seen is None else seen
+    tag = getattr(getattr(value, "tag", None), "value", None)
+    if tag is not None and not str(tag).startswith("tag:yaml.org,2002:"):
+        raise ValueError(f"{tag} is not read: write plain values")
+    if isinstance(value, Mapping | list | tuple):
+        if id(value) in seen:
+            raise ValueError("aliases of lists and mappings are not read: write the value out")
+        seen.add(id(value))
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):  # ruamel's booleans are integers of a class of their own
+        return bool(value) if type(value).__name__ == "ScalarBoolean" else int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a number must be finite")
+        return float(value)
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(k): plain(v, seen) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v, seen) for v in value]
+    raise ValueError(f"{type(value).__name__} is not read: write plain values")
+
+
+def place(data: Any, path: tuple[Any, ...]) -> Place:
+    """Place of the deepest key of ``path`` that is there; ``data`` is what :func:`parse` returned."""
+    at: Any = data
+    found = _start(data)
+    for part in path:
+        where = getattr(at, "lc", None)
+        if where is None or not (part in at if isinstance(at, Mapping) else isinstance(part, int) and part < len(at)):
+            break
+        try:
+            line, column = (where.key if isinstance(at, Mapping) else where.item)(part)
+        except (KeyError, TypeError, AttributeError):  # a key that was put in after reading
+            break
+        found = Place(int(line) + 1, int(column) + 1)
+        at = at[part]
+    return found
+
+
+def _start(data: Any) -> Place:
+    where = getattr(data, "lc", None)
+    return Place(int(where.line or 0) + 1, int(where.col or 0) + 1) if where is not None else Place(1, 1)
+
+
+def located(name: str, data: Any, error: Any) -> str:
+    """One of pydantic's errors as ``file:line: path: what is wrong``."""
+    path = tuple(error["loc"])
+    said = error["msg"].removeprefix("Value error, ")
+    return f"{name}:{place(data, path).line}: {'.'.join(map(str, path)) or 'record'}: {said}"
