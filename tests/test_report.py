@@ -14,8 +14,8 @@ import pytest
 
 from apportion import Batch, Credit
 from apportion.errors import BenchError, CreditError
+from apportion.pages.embed import safe_json
 from apportion.report import write_lens, write_report
-from apportion.report.embed import safe_json
 from apportion.report.lens import fit_budget, lens_data
 
 from .fake_run import EVIL, fake_lens, write_run

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..pages.embed import write_text
 from .claim import claim_and_support
-from .embed import asset, page, vendored, write_text
+from .embed import asset, report_page, vendored
 from .figures import figures, tiles
 from .lens import check_lens, fit_budget
 from .read import read_run
@@ -24,7 +25,7 @@ def write_report(run_dir: str | Path, out: str | Path) -> Path:
     shown = {**shown, "titles": titles}
     scripts = [vendored(), *(asset(f"templates/{name}.js") for name in ("lens", "tables", "charts", "report"))]
     claim, support = claim_and_support(summary)
-    html = page(
+    html = report_page(
         "report.html.jinja",
         scripts,
         claim=f"{claim}.",

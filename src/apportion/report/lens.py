@@ -18,8 +18,9 @@ from ..batch import Batch
 from ..credit import Credit
 from ..edges.credit_table import kept_on, on_level
 from ..errors import BenchError, CreditError
+from ..pages.embed import safe_json, write_text
 from ..structure import Float
-from .embed import asset, page, safe_json, write_text
+from .embed import asset, report_page
 
 LONGEST_TEXT = 2000  # characters of a turn that are shown
 LONGEST_SEEN = 500  # characters of one message of the user or a tool, where the turn does not fit as it is
@@ -53,7 +54,7 @@ def write_lens(
 def write_page(data: Mapping[str, Any], out: str | Path, *, left_out: int, title: str, notes: Sequence[str] = ()) -> Path:
     """The page that shows ``data`` (:func:`lens_data`); notes: what a reader should know of where it comes from."""
     scripts = [asset("templates/lens.js")]
-    html = page("lens.html.jinja", scripts, title=title, left_out=left_out, notes=list(notes), embedded={"lens": data})
+    html = report_page("lens.html.jinja", scripts, {"lens": data}, title=title, left_out=left_out, notes=list(notes))
     return write_text(html, out)
 
 
