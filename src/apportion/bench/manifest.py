@@ -20,7 +20,7 @@ from .suites import Plan
 
 FORMAT = 1
 #: Parts of the package that no cell's numbers depend on.
-_BESIDE = ("cli", "report", "survey")
+_BESIDE = ("checklist", "cli", "pages", "report", "survey")
 
 
 @cache
