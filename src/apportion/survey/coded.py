@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -33,7 +33,7 @@ class Coded(BaseModel, Generic[T]):
         if value == UNKNOWN:
             return {"is": UNKNOWN}
         if not isinstance(value, Mapping | BaseModel):
-            raise ValueError("say where it comes from: {is: …, from: survey | companion | primary | secondary | ours, at: …}, or unknown")
+            raise ValueError(f"say where it comes from: {{is: …, from: {' | '.join(get_args(Origin))}, at: …}}, or unknown")
         return value
 
     @model_validator(mode="after")

@@ -124,7 +124,12 @@ class Record(BaseModel):
 
     def label(self, field: str) -> Any:
         """The value of a field that sources may see differently: of the most trusted claim; None where unknown."""
-        return best(getattr(self, field)).value
+        return self.claim(field).value
+
+    def claim(self, field: str) -> Coded[Any]:
+        """The most trusted claim of a field that sources may see differently."""
+        found: Coded[Any] = best(getattr(self, field))
+        return found
 
     @property
     def source(self) -> str:

@@ -1,0 +1,152 @@
+"""What the inventory's fields and words mean, in one line each; docs/inventory.md prints the same lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: Vocabulary -> word -> meaning, in the order of :mod:`apportion.survey.terms`.
+WORDS: Mapping[str, Mapping[str, str]] = {
+    "granularity": {
+        "token": "one token of a generation",
+        "segment": "a span of tokens with a meaning of its own, below or across steps",
+        "step": "one step of reasoning, or one action of an episode",
+        "turn": "all that the policy writes before the environment answers",
+        "trajectory": "all that was written gets the same: the level of the baselines",
+        "agent": "one agent of several",
+        "other": "none of these; the claim's note says what",
+    },
+    "setting": {
+        "reasoning": "one generation, checked at its end",
+        "agentic": "turns with tools or an environment in between",
+        "multi-agent": "several policies or roles share a reward",
+        "alignment": "human preferences on single answers",
+        "classical": "reinforcement learning without language models",
+    },
+    "methodology": {
+        "monte-carlo": "averages of sampled returns, from the start or from intermediate states",
+        "temporal-difference": "a value that is learned or solved for, with bootstrapping",
+        "model-based": "a model judges: a language model as critic, or a process reward model",
+        "game-theoretic": "Shapley values, leave-one-out, counterfactual baselines",
+        "information-theoretic": "information gain, entropy, likelihood ratios",
+        "heuristic": "on none of the survey's columns; the claim's note says what",
+    },
+    "snapshot": {
+        "survey": "the survey's 47",
+        "2026.05": "added to the companion list in May 2026",
+        "2026.07": "added to the companion list in July 2026",
+        "2026.08": "added to the companion list in August 2026",
+        "baseline": "what everyone compares with",
+        "other": "on neither list: ancestors, and other methods we implement",
+        "ours": "made here",
+    },
+    "scope": {
+        "core": "the main contribution is a new way to give credit",
+        "adjacent": "infrastructure, shaping or a framework that makes credit possible",
+        "near-core": "the companion list's word: close to a new way to give credit",
+        "related": "the companion list's word: a signal or an analysis that credit could use",
+        "evaluation": "measures credit",
+        "baseline": "what credit is compared with",
+    },
+    "baseline": {
+        "G": "GRPO",
+        "P": "PPO",
+        "D": "DPO",
+        "O": "an outcome reward model",
+        "T": "temporal differences",
+        "none": "compares with no training method",
+        "other": "anything else; the note says what",
+    },
+    "evidence": {
+        "S": "strong: a comparator on the same base model, and two benchmarks, three seeds or an interval",
+        "L": "limited: a comparator on another base model, or a matched one with one benchmark and no spread",
+        "A": "analysis: an argument without an empirical comparison",
+        "E": "enabler: no claim of its own on credit",
+        "unknown": "the facts that decide are unknown",
+    },
+    "origin": {
+        "survey": "notes that others took while reading the survey",
+        "companion": "the list its author keeps beside it",
+        "primary": "the paper or its official code",
+        "secondary": "what others write of the paper, where it was not read itself",
+        "ours": "our own judgement or check",
+    },
+    "checklist": {
+        "reported": "the paper says it",
+        "partial": "the paper says part of it; the note says which",
+        "not_reported": "the paper was read and does not say it",
+        "not_applicable": "does not apply to such a paper",
+    },
+    "diagnostics": {
+        "addressed": "the declared mechanism answers the difficulty",
+        "not_addressed": "it does not",
+        "not_applicable": "the difficulty does not arise",
+    },
+    "needs": {
+        "group": "several rollouts of one prompt",
+        "state_keys": "what the policy saw before each turn, to tell when a state is met again",
+        "steps": "boundaries of steps",
+        "segments": "boundaries of segments",
+        "turns": "boundaries of turns",
+        "tree": "rollouts sampled as a tree",
+        "critic": "a value function, trained beside the policy",
+        "process_reward": "a model that scores steps",
+        "reward_model": "a model that scores whole answers",
+        "judge": "a language model that is asked",
+        "hindsight_model": "a model of actions given what happened after them",
+        "branching": "fresh continuations from intermediate states",
+        "environment_reset": "the environment put back into an intermediate state",
+        "policy_logp": "the policy's log-probs of what it wrote",
+        "reference_logp": "another frozen model's log-probs of it",
+        "entropy": "the policy's entropy where it wrote",
+        "gold_answer": "the right answer, as text",
+        "privileged_information": "what the policy does not see: hidden state, hints, the future",
+        "expert_demonstrations": "trajectories of an expert",
+        "preference_pairs": "pairs of which one is preferred",
+        "several_agents": "trajectories of several agents in one episode",
+        "turn_rewards": "rewards of the environment at turns",
+        "tool_execution": "tools run again to give credit",
+        "auxiliary_model": "another model, trained or not",
+        "baseline_rollout": "a further rollout to compare with, such as a greedy one",
+        "counterfactual_rollouts": "rollouts in which something was replaced or left out",
+        "fresh_actions": "actions the policy is asked for at states it has been in",
+        "contrast_prompts": "the same text scored under another prompt",
+        "action_types": "which kind of action each unit is",
+    },
+}
+
+#: Needs that are read off the rollouts a trainer holds: nothing is trained, asked, generated or scored for them.
+FREE = frozenset(
+    ("group", "state_keys", "steps", "segments", "turns", "policy_logp", "entropy", "several_agents", "action_types")
+)
+
+#: Field of a record -> what it holds.
+FIELDS: Mapping[str, str] = {
+    "id": "lower case with underscores; the file's name, and the method's id where there is one",
+    "name": "as the paper calls the method",
+    "aliases": "other names it goes by",
+    "title": "of the paper; null where unknown",
+    "authors": "in the paper's order, surnames at least; null where unknown",
+    "date": "year and month of the first version, in quotes",
+    "arxiv": "arXiv id in quotes, checked; null where there is none",
+    "arxiv_note": "what public lists get wrong about it",
+    "venue": "where it appeared; 'preprint' where nowhere else yet",
+    "peer_reviewed": "whether it passed peer review there",
+    "code": "the official repository, owner/name on GitHub or an address",
+    "licence": "of that repository",
+    "snapshot": "which list it comes from",
+    "scope": "whether giving credit is its main contribution; one claim per source",
+    "setting": "where it is at home; one claim per source",
+    "granularity": "what gets credit; one claim per source",
+    "methodology": "how credit is computed; one claim per source",
+    "baseline_family": "what it compares itself with",
+    "facts": "what the evidence level is derived from: role, comparator, benchmarks, seeds, interval",
+    "needs": "what it needs besides rollouts and their outcome rewards",
+    "cost": "what it costs beyond the rollouts",
+    "base_models": "trained in its main experiments",
+    "benchmarks": "of its main experiments",
+    "results": "headline figures of its own study, never to be compared across papers",
+    "checklist": "what it reports of the 14 items",
+    "diagnostics": "which of the six difficulties its mechanism answers",
+    "notes": "what a reader should know, in sentences",
+    "status": "how far the formula here was checked against the source; null without a formula here",
+}
