@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import ApportionError
-from . import assign, conformance, doctor, inspect, lens, methods
+from . import assign, checklist, conformance, doctor, inspect, lens, methods
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,4 +50,5 @@ def _app() -> typer.Typer:
     app.command(name="conformance")(conformance.conformance)
     if importlib.util.find_spec("apportion.cli.bench"):
         app.add_typer(importlib.import_module("apportion.cli.bench").app, name="bench")
+    app.add_typer(checklist.app, name="checklist")
     return app
