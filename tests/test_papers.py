@@ -22,6 +22,13 @@ CORE = {
 }  # fmt: skip
 ADJACENT = {"2508.03680", "2504.20073", "2505.20732", "2601.03555", "2512.07478", "2411.00809"}
 
+#: Batch of the companion's catalogue -> its papers by scope.
+LATER = {
+    "2026.05": {"core": 6, "adjacent": 1, "related": 2},
+    "2026.07": {"core": 10, "near-core": 3, "related": 4, "evaluation": 1},
+    "2026.08": {"core": 1},
+}
+
 
 def _companion_scope(found: Record) -> str | None:
     return next((c.value for c in found.scope if c.from_ == "companion"), None)
@@ -92,3 +99,10 @@ def test_the_surveys_41_core_and_6_adjacent_papers_are_here() -> None:
     here = [(r.arxiv, _companion_scope(r)) for r in records().values() if r.snapshot == "survey"]
     assert sorted(here) == sorted([(a, "core") for a in CORE] + [(a, "adjacent") for a in ADJACENT])
     assert (len(CORE), len(ADJACENT)) == (41, 6)
+
+
+def test_the_28_later_papers_of_the_companion_are_here() -> None:
+    """As its catalogue of August 2026 lists them; its related signals and threads are all "related"."""
+    here = Counter((r.snapshot, _companion_scope(r)) for r in records().values() if r.snapshot in LATER)
+    assert here == {(snapshot, scope): n for snapshot, counts in LATER.items() for scope, n in counts.items()}
+    assert sum(here.values()) == 28
