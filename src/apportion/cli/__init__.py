@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import ApportionError
-from . import assign, checklist, conformance, doctor, inspect, lens, methods
+from . import assign, checklist, conformance, doctor, inspect, inventory, lens, methods
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,7 +39,7 @@ def _root(
 
 
 def _app() -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
     app.command(name="methods")(methods.list_methods)
     app.command(name="explain")(methods.explain)
@@ -48,6 +48,7 @@ def _app() -> typer.Typer:
     app.command(name="inspect")(inspect.inspect)
     app.command(name="doctor")(doctor.doctor)
     app.command(name="conformance")(conformance.conformance)
+    app.add_typer(inventory.app, name="inventory")
     if importlib.util.find_spec("apportion.cli.bench"):
         app.add_typer(importlib.import_module("apportion.cli.bench").app, name="bench")
     app.add_typer(checklist.app, name="checklist")

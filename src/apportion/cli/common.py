@@ -28,21 +28,28 @@ READING: dict[str, Any] = {
 }
 
 
-def reads_log(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of reading a log; it gets those that were given as ``reading``."""
+def takes(name: str, options: Mapping[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command more options; it gets those that were given as the mapping ``name``."""
 
-    @functools.wraps(command)
-    def call(**given: Any) -> None:
-        asked = {name: given.pop(name) for name in READING}
-        command(**given, reading={name: value for name, value in asked.items() if value is not None})
+    def more(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def call(**given: Any) -> None:
+            asked = {option: given.pop(option) for option in options}
+            command(**given, **{name: {option: value for option, value in asked.items() if value is not None}})
 
-    signature = inspect.signature(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.name != "reading"]
-    kind = inspect.Parameter.KEYWORD_ONLY
-    more = [inspect.Parameter(name, kind, default=None, annotation=option) for name, option in READING.items()]
-    call.__signature__ = signature.replace(parameters=[*(p.replace(kind=kind) for p in own), *more])  # type: ignore[attr-defined]
-    call.__annotations__ = {p.name: p.annotation for p in (*own, *more)}
-    return call
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.name != name]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        added = [inspect.Parameter(option, kind, default=None, annotation=hint) for option, hint in options.items()]
+        call.__signature__ = signature.replace(parameters=[*(p.replace(kind=kind) for p in own), *added])  # type: ignore[attr-defined]
+        call.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
+        return call
+
+    return more
+
+
+#: Gives a command the options of reading a log; it gets those that were given as ``reading``.
+reads_log = takes("reading", READING)
 
 
 def opened(path: Path, reading: Mapping[str, Any]) -> Log:

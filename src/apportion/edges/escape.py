@@ -32,6 +32,12 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(c, c) for c in " ".join(plain(text).split()))
 
 
+def bibtex(text: str) -> str:
+    """For a BibTeX field between braces: BibTeX counts braces whatever stands before them, so none is left unpaired."""
+    paired = {"{": r"\textbraceleft{}", "}": r"\textbraceright{}"}
+    return "".join(paired.get(c) or _LATEX.get(c, c) for c in " ".join(plain(text).split()))
+
+
 def markdown(text: str) -> str:
     """For a cell of a Markdown table: one line, no cell borders, no markup, no HTML, no links that are not shown."""
     line = " ".join(plain(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -71,18 +71,26 @@ def editor() -> YAML:
     return yaml
 
 
-def plain(value: Any, seen: set[int] | None = None) -> Any:
+class NotPlain(ValueError):
+    """A value is none of Python's own; ``path`` is the keys that lead to it."""
+
+    def __init__(self, says: str, path: tuple[Any, ...]) -> None:
+        super().__init__(says)
+        self.path = path
+
+
+def plain(value: Any, seen: set[int] | None = None, path: tuple[Any, ...] = ()) -> Any:
     """A parsed value as Python's own mappings, lists, strings, numbers and booleans; dates as text.
 
-    Raises ``ValueError`` where it is something else (an object's tag, an alias, a number that is not finite).
+    Raises :class:`NotPlain` where it is something else (an object's tag, an alias, a number that is not finite).
     """
     seen = set() if seen is None else seen
     tag = getattr(getattr(value, "tag", None), "value", None)
     if tag is not None and not str(tag).startswith("tag:yaml.org,2002:"):
-        raise ValueError(f"{tag} is not read: write plain values")
+        raise NotPlain(f"{tag} is not read: write plain values", path)
     if isinstance(value, Mapping | list | tuple):
         if id(value) in seen:
-            raise ValueError("aliases of lists and mappings are not read: write the value out")
+            raise NotPlain("aliases of lists and mappings are not read: write the value out", path)
         seen.add(id(value))
     if value is None or isinstance(value, bool):
         return value
@@ -92,15 +100,15 @@ def plain(value: Any, seen: set[int] | None = None) -> Any:
         return bool(value) if type(value).__name__ == "ScalarBoolean" else int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError("a number must be finite")
+            raise NotPlain("a number must be finite", path)
         return float(value)
     if isinstance(value, datetime.date):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {str(k): plain(v, seen) for k, v in value.items()}
+        return {str(k): plain(v, seen, (*path, k)) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v, seen) for v in value]
-    raise ValueError(f"{type(value).__name__} is not read: write plain values")
+        return [plain(v, seen, (*path, i)) for i, v in enumerate(value)]
+    raise NotPlain(f"{type(value).__name__} is not read: write plain values", path)
 
 
 def place(data: Any, path: tuple[Any, ...]) -> Place:

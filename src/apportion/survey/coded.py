@@ -20,7 +20,7 @@ class Coded(BaseModel, Generic[T]):
     A value that is known says where it comes from; ``at`` is the place there (section, table, file).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     is_: T | Literal["unknown"] = Field(alias="is")
     from_: Origin | None = Field(default=None, alias="from")

@@ -117,7 +117,11 @@ def _words(value: Any) -> tuple[str, ...]:
 
 def checked(name: str, word: str) -> str:
     """``word`` as the vocabulary of the filter ``name`` writes it, or an error with the nearest ones."""
-    known = FILTERS[name]
+    return checked_word(name, word, FILTERS[name])
+
+
+def checked_word(name: str, word: str, known: tuple[str, ...]) -> str:
+    """``word`` as ``known`` writes it: case, hyphens and what people say for it do not matter."""
     plain = word.strip().casefold().replace("_", "-")
     spelt = {also: w for also, w in _ALSO.items() if w in known} | {w.casefold().replace("_", "-"): w for w in known}
     if plain in spelt:
@@ -149,10 +153,10 @@ def find(text: str) -> Record:
     if arxiv:
         of_paper = [r for r in known.values() if r.arxiv == arxiv[0]]
         return _only(of_paper, text, f"no record of arXiv {arxiv[0]}")
-    sought = _plain(text)
+    sought = spelling(text)
     named: dict[str, list[Record]] = {}
     for found in known.values():
-        for name in {_plain(n) for n in (found.id, found.name, *found.aliases)}:
+        for name in {spelling(n) for n in (found.id, found.name, *found.aliases)}:
             named.setdefault(name, []).append(found)
     if sought in named:
         return _only(named[sought], text, "")
@@ -170,7 +174,8 @@ def _only(found: list[Record], text: str, none: str) -> Record:
     return found[0]
 
 
-def _plain(name: str) -> str:
+def spelling(name: str) -> str:
+    """A name without case, blanks and signs: what two spellings of it have in common."""
     return re.sub(r"[\W_]+", "", name.casefold())
 
 

@@ -11,9 +11,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator, model_validator
 
-from ..edges.yaml_lines import NotYaml, located, parse, place, plain
+from ..edges.yaml_lines import NotPlain, NotYaml, located, parse, place, plain
 from ..errors import ApportionError
 from ..words import Status
 from .coded import Coded, Text, best
@@ -67,11 +67,11 @@ class Record(BaseModel):
     aliases: tuple[Text, ...] = ()
     title: Text | None
     authors: Text | None
-    date: Annotated[str, Field(pattern=r"^\d{4}(-\d{2})?$")]
-    arxiv: Annotated[str, Field(pattern=r"^\d{4}\.\d{4,5}$")] | None
+    date: Annotated[str, Field(pattern=r"^[0-9]{4}(-(0[1-9]|1[0-2]))?$")]
+    arxiv: Annotated[str, Field(pattern=r"^[0-9]{4}\.[0-9]{4,5}$")] | None
     arxiv_note: Text | None = None
     venue: Coded[Text]
-    peer_reviewed: Coded[bool]
+    peer_reviewed: Coded[StrictBool]
     code: Coded[Text]
     licence: Coded[Text]
     snapshot: Snapshot
@@ -140,21 +140,49 @@ class Record(BaseModel):
 
 def load(path: Path) -> Record:
     """Read one record; errors name the file and, where there is one, the line."""
+    found, errors = read(path.name, text(path), path.stem)
+    if found is None:
+        raise RecordError("\n".join(errors))
+    return found
+
+
+def text(path: Path) -> str:
+    """A file's text; an error that says where it is not UTF-8."""
+    content = path.read_bytes()
     try:
-        data = parse(path.read_text(encoding="utf-8"))
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RecordError(f"{path.name}:{line}: not UTF-8: byte {content[error.start]:#04x}") from None
+
+
+def read(name: str, written: str, stem: str | None = None) -> tuple[Record | None, list[str]]:
+    """A record from the text of the file ``name``, or everything that is wrong with it, one line each.
+
+    The id is to be ``stem``, where one is given.
+    """
+    try:
+        data = parse(written)
     except NotYaml as error:
-        raise RecordError(f"{path.name}:{error.place.line}: column {error.place.column}: {error.says}") from None
+        return None, [f"{name}:{error.place.line}: column {error.place.column}: {error.says}"]
+    return checked(name, data, data, (), stem)
+
+
+def checked(name: str, data: Any, whole: Any, at: tuple[Any, ...], stem: str | None = None) -> tuple[Record | None, list[str]]:
+    """``data``, which the parsed file ``whole`` has at ``at``, as a record, or everything that is wrong with it."""
     if not isinstance(data, Mapping):
-        raise RecordError(f"{path.name}:1: expected keys and values ({', '.join(Record.model_fields)})")
+        return None, [f"{name}:{place(whole, at).line}: expected keys and values ({', '.join(Record.model_fields)})"]
     try:
         found = Record.model_validate(plain(data))
     except ValidationError as error:
-        raise RecordError("\n".join(located(path.name, data, e) for e in error.errors())) from None
-    except ValueError as error:
-        raise RecordError(f"{path.name}:1: {error}") from None
-    if found.id != path.stem:
-        raise RecordError(f"{path.name}:{place(data, ('id',)).line}: id = {found.id!r}: expected {path.stem!r}, the file's name")
-    return found
+        return None, [located(name, whole, {**e, "loc": (*at, *e["loc"])}) for e in error.errors()]
+    except NotPlain as error:
+        where = (*at, *error.path)
+        return None, [f"{name}:{place(whole, where).line}: {'.'.join(map(str, where)) or 'record'}: {error}"]
+    if stem is not None and found.id != stem:
+        line = place(whole, (*at, "id")).line
+        return None, [f"{name}:{line}: id = {found.id!r}: expected {stem!r}, the file's name"]
+    return found, []
 
 
 @functools.cache
