@@ -1,4 +1,4 @@
-# make setup   .venv with the light base, apportion installed editable
+# make setup   .venv with the light base and what draws figures, apportion installed editable
 # make demo    setup, then the quick benchmark: leaderboard, one measured sentence, report.html
 # make check   format, lint, strict types, import directions
 # make test    all tests
@@ -23,7 +23,7 @@ $(VENV)/.stamp-base: pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "apportion needs Python 3.10 or newer with venv and pip (or say which: make PYTHON=/path/to/python)"; exit 1; }
 	@echo "Setting up $(VENV) with $(PYTHON) (once; about a minute)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python $(PIP) -e .
+	@$(BIN)/python $(PIP) -e '.[figures]'
 	@touch $@
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-base constraints.txt
