@@ -184,11 +184,12 @@ def _several(words: str | Iterable[str]) -> Iterable[str]:
 
 
 def _says(found: Record, sought: list[str]) -> bool:
-    text = "\n".join(_texts(found)).casefold()
+    text = "\n".join(texts(found)).casefold()
     return all(word in text for word in sought)
 
 
-def _texts(found: Record) -> Iterator[str]:
+def texts(found: Record) -> Iterator[str]:
+    """What a search looks at."""
     yield from filter(None, (found.id, found.name, found.title, found.authors, found.arxiv, found.venue.value, found.code.value))
     yield from (*found.aliases, *(found.base_models.value or ()), *(found.benchmarks.value or ()), *found.notes)
     yield from (result.says for result in found.results)
