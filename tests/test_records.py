@@ -105,6 +105,16 @@ def test_records_are_named_by_their_files() -> None:
     assert all(id_ == found.id for id_, found in records().items())
 
 
+def test_the_count_of_benchmarks_is_the_length_of_their_list_or_says_why_not() -> None:
+    unexplained = {}
+    for id_, found in records().items():
+        named = found.benchmarks.value
+        counted = found.facts.benchmarks
+        if counted.value != (None if named is None else len(named)) and counted.note is None:
+            unexplained[id_] = (counted.value, named)
+    assert unexplained == {}
+
+
 def _facts(**known: Any) -> Facts:
     facts: dict[str, Any] = dict.fromkeys(("comparator", "benchmarks", "seeds", "interval"), "unknown")
     facts["role"] = {"is": "method", "from": "ours"}
