@@ -50,6 +50,9 @@ def test_what_was_read_says_at_which_place() -> None:
     read = [(r.id, where, c.at) for r in records().values() for where, c in _claims(r) if c.known and c.from_ != "ours"]
     assert len(read) > 10 * len(records())
     assert [(id_, where) for id_, where, at in read if at is None] == []
+    others = re.compile(r"\breviews?\b|summar|second hand", re.IGNORECASE)
+    claims = [(r.id, where, c) for r in records().values() for where, c in _claims(r) if c.from_ == "primary"]
+    assert [(id_, where) for id_, where, c in claims if others.search(c.at or "")] == []  # what others write is secondary
     assert [(r.id, result.says) for r in records().values() for result in r.results if result.at is None] == []
 
 
@@ -60,6 +63,10 @@ def test_no_two_records_are_of_one_paper_or_share_a_name() -> None:
         [name.casefold() for r in records().values() for name in {r.id, r.name.casefold(), *(a.casefold() for a in r.aliases)}],
     ):
         assert [one for one, times in Counter(said).items() if times > 1] == []
+
+
+def test_all_authors_are_named() -> None:
+    assert [r.id for r in records().values() if re.search(r"et al|others|;", r.authors or "")] == []
 
 
 def test_a_date_is_the_month_of_the_arxiv_id_or_a_note_says_why() -> None:
