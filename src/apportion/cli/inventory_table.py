@@ -25,12 +25,15 @@ def table(found: Sequence[Record]) -> None:
     grid = _grid()
     for head in ("id", "date"):
         grid.add_column(head, no_wrap=True)
-    for head in (*LABELLED[1:], "needs", "ev.", "here"):
-        grid.add_column(head, overflow="fold", no_wrap=head in ("methodology", "here"))
+    grid.add_column("setting", overflow="fold")
+    grid.add_column("granularity", overflow="fold", min_width=11)
+    grid.add_column("methodology", overflow="fold", min_width=21)
+    for head in ("ev.", "here"):
+        grid.add_column(head, no_wrap=True, min_width=len(head))
     for r in found:
-        labels = [words(r.claim(field).is_) for field in LABELLED[1:]]
+        labels = [words(r.labels(field) or "unknown") for field in LABELLED[1:]]
         level = {"unknown": "?"}.get(r.evidence, r.evidence)
-        _row(grid, r.id, r.date, *labels, words(r.needs.is_), level, "yes" if r.id in here else "")
+        _row(grid, r.id, r.date, *labels, level, "yes" if r.id in here else "")
     console.print(grid)
     console.print(
         f"{len(found)} {'record' if len(found) == 1 else 'records'}; apportion inventory show ID prints one", style="dim"
@@ -47,7 +50,15 @@ def _grid(title: str | None = None) -> Table:
     from rich import box
     from rich.table import Table
 
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
 
 
 def _row(grid: Table, *cells: str) -> None:
@@ -76,13 +87,13 @@ def print_stats(found: Mapping[str, Any]) -> None:
         console.print(f"{title}: {len(ids)}", style="bold")
         if ids:
             console.print("  " + ", ".join(ids), markup=False)
-    console.print("\nUnknown: in how many records no source says it", style="bold")
+    console.print("\nUnknown: in how many of the records no source says it", style="bold")
     ranked = sorted(found["unknown"].items(), key=lambda pair: -pair[1])
     console.print("  " + " · ".join(f"{name}\u00a0{n}" for name, n in ranked if n), markup=False)
     differing = _grid("Where sources differ")
     for field, ids in found["sources_differ"].items():
         for id_, said in ids.items():
-            _row(differing, id_, field, "; ".join(f"{origin}: {_words(values)}" for origin, values in said.items()))
+            _row(differing, id_, field, "; ".join(f"{origin}: {', '.join(words)}" for origin, words in said.items()))
     differing.show_header = False
     console.print()
     console.print(differing if differing.row_count else "Sources differ nowhere.")
@@ -93,11 +104,7 @@ def _cross(cells: Mapping[str, Mapping[str, int]]) -> Table:
     grid = _grid("Granularity × methodology (a record with several labels counts in several cells)")
     grid.add_column("")
     for methodology in next(iter(cells.values()), {}):
-        grid.add_column(methodology, justify="right")
+        grid.add_column(methodology.replace("-", "-\n"), justify="right")
     for granularity, row in cells.items():
         _row(grid, granularity, *(str(n) if n else "·" for n in row.values()))
     return grid
-
-
-def _words(values: Sequence[Any]) -> str:
-    return " / ".join(", ".join(v) if isinstance(v, list) else str(v) for v in values)

@@ -16,7 +16,7 @@ def derived(found: Record) -> dict[str, Any]:
     return {
         "evidence": level,
         "evidence_because": why,
-        "labels": {field: _plain(found.label(field)) for field in LABELLED},
+        "labels": {field: list(found.labels(field)) for field in LABELLED},
         "sources_differ_on": differ(found),
         "implemented": found.id in registered(),
         "links": links(found),
@@ -24,8 +24,18 @@ def derived(found: Record) -> dict[str, Any]:
 
 
 def differ(found: Record) -> list[str]:
-    """Fields that two sources label differently (the order of several labels does not matter)."""
-    return [f for f in LABELLED if len({_bag(c.value) for c in getattr(found, f) if c.known}) > 1]
+    """Fields that two sources label differently; the order of several labels does not matter."""
+    return [field for field in LABELLED if len({frozenset(words) for words in by_origin(found, field).values()}) > 1]
+
+
+def by_origin(found: Record, field: str) -> dict[str, list[str]]:
+    """Origin -> all that it says of a field that sources may see differently."""
+    said: dict[str, list[str]] = {}
+    for claim in getattr(found, field):
+        if claim.known:
+            words = (claim.value,) if isinstance(claim.value, str) else claim.value
+            said.setdefault(claim.from_, []).extend(words)
+    return said
 
 
 def links(found: Record) -> dict[str, str]:
@@ -44,11 +54,3 @@ def links(found: Record) -> dict[str, str]:
 def plain_record(found: Record) -> dict[str, Any]:
     """The record as its file has it: mappings, lists and plain values that :func:`load` would read again."""
     return found.model_dump(mode="json", by_alias=True, exclude_unset=True)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _bag(value: Any) -> frozenset[str]:
-    return frozenset(value) if isinstance(value, tuple) else frozenset([str(value)])

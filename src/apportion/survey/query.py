@@ -13,7 +13,7 @@ from .coded import Coded
 from .glossary import FREE, WORDS
 from .records import Record, records
 
-#: Whose labels count: "best" is the most trusted claim of each record, "any" all claims.
+#: Whose labels count: "best" is what the most trusted source of each record says, "any" all claims.
 Labels = Literal["best", "any", "survey", "companion", "primary", "secondary", "ours"]
 
 Words = str | Iterable[str] | None
@@ -66,7 +66,7 @@ def papers(
     beyond what the rollouts hold (boundaries, groups, states, the policy's own log-probs:
     ``glossary.FREE``). implemented: with (True) or without (False) a method here. search: every word of it
     occurs somewhere in the record's names, title, authors, venue, models, benchmarks, results or notes.
-    labels: whose scope, setting, granularity and methodology count (default: of the most trusted source).
+    labels: whose scope, setting, granularity and methodology count (default: all that the most trusted source says).
     Raises :class:`QueryError` for an unknown word, with the nearest ones.
     """
     asked: dict[str, Words] = {
@@ -100,19 +100,16 @@ def values(found: Record, name: str, labels: str = "best") -> set[str]:
     if name == "baseline":
         compared = found.baseline_family.value
         return {"unknown"} if compared is None else set(compared) or {"none"}
-    known = {word for claim in _claims(found, name, labels) if claim.known for word in _words(claim.value)}
-    return known or {"unknown"}
+    said = found.labels(name) if labels == "best" else (word for claim in _claims(found, name, labels) for word in _words(claim))
+    return set(said) or {"unknown"}
 
 
-def _claims(found: Record, name: str, labels: str) -> Iterable[Coded[Any]]:
-    claims: tuple[Coded[Any], ...] = getattr(found, name)
-    if labels == "best":
-        return (found.claim(name),)
-    return claims if labels == "any" else [c for c in claims if c.from_ == labels]
+def _claims(found: Record, name: str, labels: str) -> list[Coded[Any]]:
+    return [c for c in getattr(found, name) if c.known and labels in ("any", c.from_)]
 
 
-def _words(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def _words(claim: Coded[Any]) -> tuple[str, ...]:
+    return (claim.value,) if isinstance(claim.value, str) else tuple(claim.value or ())
 
 
 def checked(name: str, word: str) -> str:

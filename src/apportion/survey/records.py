@@ -126,6 +126,15 @@ class Record(BaseModel):
         """The value of a field that sources may see differently: of the most trusted claim; None where unknown."""
         return self.claim(field).value
 
+    def labels(self, field: str) -> tuple[str, ...]:
+        """All that the most trusted source says of such a field; none where it is unknown.
+
+        A paper with two mechanisms has two claims on its methodology from one source.
+        """
+        believed = self.claim(field)
+        same = (c.value for c in getattr(self, field) if c.known and c.from_ == believed.from_)
+        return tuple(dict.fromkeys(word for said in same for word in ((said,) if isinstance(said, str) else said)))
+
     def claim(self, field: str) -> Coded[Any]:
         """The most trusted claim of a field that sources may see differently."""
         found: Coded[Any] = best(getattr(self, field))

@@ -95,7 +95,8 @@ def _head(found: Record, here: bool) -> Iterator[tuple[str, str]]:
 def _claims(found: Record, field: str) -> Iterator[tuple[str, str]]:
     believed = found.claim(field)
     for i, said in enumerate(getattr(found, field)):
-        yield field if i == 0 else "", f"{'*' if said is believed else ' '} {claim(said)}"
+        mark = "*" if said.known and said.from_ == believed.from_ else " "
+        yield field if i == 0 else "", f"{mark} {claim(said)}"
 
 
 def _results(found: Record) -> Iterator[tuple[str, str]]:

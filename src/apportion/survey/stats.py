@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from . import terms
 from .coded import Coded
-from .derived import differ
+from .derived import by_origin, differ
 from .query import FILTERS, LABELLED, registered, values
 from .records import Record, records
 
@@ -70,15 +70,6 @@ def fields(found: Record) -> Iterator[tuple[str, Sequence[Coded[Any]]]]:
     yield from ((f"diagnostics.{code}", (said,)) for code, said in found.diagnostics.items())
 
 
-def _differences(found: Sequence[Record], field: str) -> dict[str, dict[str, Any]]:
+def _differences(found: Sequence[Record], field: str) -> dict[str, dict[str, list[str]]]:
     """Id -> origin -> what it says, for records whose sources differ on ``field``."""
-    return {r.id: _by_origin(getattr(r, field)) for r in found if field in differ(r)}
-
-
-def _by_origin(claims: Sequence[Coded[Any]]) -> dict[str, list[Any]]:
-    said: dict[str, list[Any]] = {}
-    for claim in claims:
-        if claim.known:
-            value = list(claim.value) if isinstance(claim.value, tuple) else claim.value
-            said.setdefault(claim.from_ or "ours", []).append(value)
-    return said
+    return {r.id: by_origin(r, field) for r in found if field in differ(r)}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, get_args
 
 from ..coded import Coded
-from ..derived import differ
+from ..derived import by_origin, differ
 from ..query import LABELLED, registered, values
 from ..records import Record, Result
 from ..terms import DIAGNOSTICS, ITEMS, Origin
@@ -27,8 +26,7 @@ def _columns() -> dict[str, type]:
     said |= dict.fromkeys(("title", "authors", "date", "arxiv", "arxiv_note", "venue"), str)
     said |= {"peer_reviewed": bool, "code": str, "licence": str, "snapshot": str}
     for field in LABELLED:
-        kind = str if field in ("scope", "methodology") else list
-        said |= {field: kind, **{f"{field}_{origin}": kind for origin in get_args(Origin)}}
+        said |= {field: list, **{f"{field}_{origin}": list for origin in get_args(Origin)}}
     said |= {"sources_differ_on": list, "baseline_family": list, "evidence": str}
     said |= {f"facts_{name}": kind for name, kind in _FACTS.items()}
     said |= {"needs": list, "needs_nothing_extra": bool, "cost": str}
@@ -46,8 +44,8 @@ def row(found: Record) -> Row:
     said |= {name: _list(getattr(found, name)) for name in ("aliases", "notes")}
     said |= {name: _cell(getattr(found, name)) for name in _CODED}
     for field in LABELLED:
-        said[field] = _cell(found.claim(field))
-        said |= {f"{field}_{origin}": _of(getattr(found, field), origin) for origin in get_args(Origin)}
+        said[field] = list(found.labels(field)) or "unknown"
+        said |= {f"{field}_{origin}": by_origin(found, field).get(origin) for origin in get_args(Origin)}
     said |= {f"facts_{name}": _cell(getattr(found.facts, name)) for name in _FACTS}
     said |= {f"checklist_{item}": _cell(c) for item, c in found.checklist.items()}
     said |= {f"diagnostic_{code}": _cell(c) for code, c in found.diagnostics.items()}
@@ -57,22 +55,6 @@ def row(found: Record) -> Row:
     said["needs_nothing_extra"] = "none" in values(found, "needs") if found.needs.known else "unknown"
     said["implemented"] = found.id in registered()
     return {name: said[name] for name in COLUMNS}
-
-
-def _of(claims: tuple[Coded[Any], ...], origin: str) -> Cell:
-    """What one source says; where it says several things, all of them."""
-    cells = [_cell(c) for c in claims if c.from_ == origin]
-    return None if not cells else cells[0] if len(cells) == 1 else _joined(cells)
-
-
-def _joined(cells: list[Cell]) -> Cell:
-    words = list(dict.fromkeys(_words(cells)))
-    return words if any(isinstance(c, list) for c in cells) else " / ".join(words)
-
-
-def _words(cells: list[Cell]) -> Iterator[str]:
-    for cell in cells:
-        yield from cell if isinstance(cell, list) else [str(cell)]
 
 
 def _cell(said: Coded[Any]) -> Cell:

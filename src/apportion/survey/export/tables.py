@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ...edges import escape
 from ..coded import UNKNOWN
-from ..derived import differ, links
+from ..derived import by_origin, differ, links
 from ..query import LABELLED, registered
 from ..records import Record
 from ..show import words
@@ -64,14 +64,8 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _label(found: Record, field: str) -> str:
-    believed = found.claim(field)
+    believed = words(found.labels(field) or "unknown")
     if field not in differ(found):
-        return words(believed.is_)
-    others = [
-        f"{c.from_}: {words(c.is_)}" for c in getattr(found, field) if c.known and set(_set(c.is_)) != set(_set(believed.is_))
-    ]
-    return f"{words(believed.is_)} ({'; '.join(others)})"
-
-
-def _set(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
+        return believed
+    others = {origin: said for origin, said in by_origin(found, field).items() if set(said) != set(found.labels(field))}
+    return f"{believed} ({'; '.join(f'{origin}: {words(said)}' for origin, said in others.items())})"
