@@ -56,11 +56,12 @@ def _against_the_record(form: Form) -> Iterator[Clash]:
         return
     record = load_record(Path(str(files("apportion.survey") / "papers" / f"{form.method}.yaml")))
     for id_, field, label in (("credit_unit", "unit", "granularity"), ("methodology", "family", "methodology")):
-        said = items()[id_].given(form.answer(id_).value).get(field)
-        coded = record.label(label)
-        coded = (coded,) if isinstance(coded, str) else coded or ()
-        if said and coded and said not in coded:
-            says = f"{said}, but the inventory's record of {form.method} says {', '.join(coded)}"
+        answer = form.answer(id_)
+        said = items()[id_].given(answer.value).get(field)
+        claims = [claim.value for claim in getattr(record, label) if claim.known]
+        coded = {one for value in claims for one in (value if isinstance(value, tuple) else (value,))}
+        if said and coded and said not in coded and answer.why is None:
+            says = f"{said}, but the inventory's record of {form.method} says {', '.join(sorted(coded))}"
             yield Clash("warning", id_, says, "Say in `why` what differs from the paper.")
 
 

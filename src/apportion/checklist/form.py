@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from ..edges.atomic import atomic
-from ..edges.yaml_lines import NotYaml, Place, editor, parse, place, plain
+from ..edges.yaml_lines import NotPlain, NotYaml, Place, editor, parse, place, plain
 from ..errors import ApportionError
 from . import migrate
 from .items import Setting, extension, items, no_such_item
@@ -202,8 +202,8 @@ def read(text: str, name: str = "form") -> Document:
 def _validated(data: CommentedMap, name: str) -> Form:
     try:
         values = plain(data)
-    except ValueError as error:
-        raise FormError(name, (Problem(Place(1, 1), "", str(error)),)) from None
+    except NotPlain as error:
+        raise FormError(name, (Problem(place(data, error.path), ".".join(map(str, error.path)), str(error)),)) from None
     problems: list[Problem] = []
     form = None
     try:

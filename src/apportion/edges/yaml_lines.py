@@ -17,6 +17,8 @@ from ruamel.yaml.reader import ReaderError
 
 #: Forms and records have a few kilobytes.
 LARGEST = 1_000_000
+#: Tags of plain values; any other would build an object.
+_TAGS = frozenset(("map", "seq", "str", "int", "float", "bool", "null", "timestamp"))
 
 
 class Place(NamedTuple):
@@ -72,7 +74,7 @@ def editor() -> YAML:
 
 
 class NotPlain(ValueError):
-    """A value is none of Python's own; ``path`` is the keys that lead to it."""
+    """Something that is no plain value stands at ``path``."""
 
     def __init__(self, says: str, path: tuple[Any, ...]) -> None:
         super().__init__(says)
@@ -82,11 +84,12 @@ class NotPlain(ValueError):
 def plain(value: Any, seen: set[int] | None = None, path: tuple[Any, ...] = ()) -> Any:
     """A parsed value as Python's own mappings, lists, strings, numbers and booleans; dates as text.
 
-    Raises :class:`NotPlain` where it is something else (an object's tag, an alias, a number that is not finite).
+    Raises:
+        NotPlain: it is something else (an object's tag, an alias, a number that is not finite); ``path`` is where.
     """
     seen = set() if seen is None else seen
     tag = getattr(getattr(value, "tag", None), "value", None)
-    if tag is not None and not str(tag).startswith("tag:yaml.org,2002:"):
+    if tag is not None and str(tag).removeprefix("tag:yaml.org,2002:") not in _TAGS:
         raise NotPlain(f"{tag} is not read: write plain values", path)
     if isinstance(value, Mapping | list | tuple):
         if id(value) in seen:
