@@ -28,6 +28,15 @@ READING: dict[str, Any] = {
 }
 
 
+def names_in(folder: str, ending: str, incomplete: str) -> list[str]:
+    """Completes names from the files of a folder of the package, so that none of them is read for it."""
+    from importlib.resources import files
+
+    found = (file.name for file in files("apportion").joinpath(*folder.split("/")).iterdir())
+    names = (name.removesuffix(ending).rstrip("_") for name in found if name.endswith(ending) and not name.startswith("_"))
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
 def takes(name: str, options: Mapping[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command more options; it gets those that were given as the mapping ``name``."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import AsJson, takes
+from .common import AsJson, names_in, takes
 
 app = typer.Typer(no_args_is_help=True, help="The literature as data: one record per paper, every value with its source.")
 
@@ -30,11 +30,7 @@ def _offers(filter_: str) -> Callable[[str], list[tuple[str, str]]]:
 
 
 def _ids(incomplete: str) -> list[str]:
-    """Completes ids from the names of the files, so that no record is read for it."""
-    from importlib.resources import files
-
-    names = (file.name for file in (files("apportion") / "survey" / "papers").iterdir())
-    return sorted(n.removesuffix(".yaml") for n in names if n.endswith(".yaml") and n.startswith(incomplete))
+    return names_in("survey/papers", ".yaml", incomplete)
 
 
 def _formats(incomplete: str) -> list[str]:

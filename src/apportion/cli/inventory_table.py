@@ -25,11 +25,11 @@ def table(found: Sequence[Record]) -> None:
     grid = _grid()
     for head in ("id", "date"):
         grid.add_column(head, no_wrap=True)
-    grid.add_column("setting", overflow="fold")
-    grid.add_column("granularity", overflow="fold", min_width=11)
+    grid.add_column("setting", overflow="fold", max_width=18)
+    grid.add_column("granularity", overflow="fold", max_width=13)
     grid.add_column("methodology", overflow="fold", min_width=21)
     for head in ("ev.", "here"):
-        grid.add_column(head, no_wrap=True, min_width=len(head))
+        grid.add_column(head, no_wrap=True)
     for r in found:
         labels = [words(r.labels(field) or "unknown") for field in LABELLED[1:]]
         level = {"unknown": "?"}.get(r.evidence, r.evidence)

@@ -14,7 +14,7 @@ import typer
 from ..batch import Batch, what_it_is
 from ..credit import Credit, Preferences
 from ..registry import Function, Method, get, keywords, methods
-from .common import AsJson
+from .common import AsJson, names_in
 
 if TYPE_CHECKING:
     from ..survey import Record
@@ -43,8 +43,14 @@ def _columns(words: Sequence[str]) -> str:
     return "".join(word.ljust(width) for word, width in zip(words, (11, 12, 13, 21, 15, 7), strict=True)).rstrip()
 
 
+def _complete_ids(incomplete: str) -> list[str]:
+    return names_in("methods", ".py", incomplete)
+
+
 def explain(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="A method, as `apportion methods` lists it.")],
+    id_: Annotated[
+        str, typer.Argument(metavar="ID", help="A method, as `apportion methods` lists it.", autocompletion=_complete_ids)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Explain one method: formula, needs, cost, options, and the smallest batch that works."""
