@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from apportion.errors import OptionError
-from apportion.survey import Record, record, records
+from apportion.survey import QueryError, Record, record, records
 from apportion.survey.coded import Coded
 from apportion.survey.figure import KINDS, draw, write_figure
 from apportion.survey.figure.canvas import MARKS
@@ -61,7 +61,7 @@ def said(value: Any, origin: str = "primary") -> tuple[Coded[Any], ...]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)
-@pytest.mark.parametrize("labels", ["best", "survey"])
+@pytest.mark.parametrize("labels", ["best", "companion", "any"])
 def test_no_label_touches_another_and_none_leaves_the_page(kind: Any, snapshot: str, labels: Any) -> None:
     figure = draw(SNAPSHOTS[snapshot], kind=kind, labels=labels)
     found = boxes(figure)
@@ -112,10 +112,12 @@ def test_the_survey_s_labels_and_the_paper_s_own_are_told_apart() -> None:
         granularity=(*said(["step"], "companion"), *said(["token"], "primary")),
         methodology=(*said("monte-carlo", "ours"),),
     )
-    best, theirs = places([one], "best")[0], places([one], "survey")[0]
-    assert (best.units, best.way) == (("token",), "monte-carlo")
-    assert (theirs.units, theirs.way) == (("step",), "unknown")
-    assert "Unknown: no source says (1)" in " ".join(texts(draw([one], labels="survey")))
+    best, theirs = places([one], "best")[0], places([one], "companion")[0]
+    assert (best.units, best.ways) == (("token",), ("monte-carlo",))
+    both = places([one], "any")[0]
+    assert both.units == ("token", "step")
+    assert (theirs.units, theirs.ways) == (("step",), ("unknown",))
+    assert "Unknown: no source says (1)" in " ".join(texts(draw([one], labels="companion")))
 
 
 def test_every_word_of_the_vocabularies_has_a_heading_and_every_setting_a_mark_of_its_own() -> None:
@@ -171,8 +173,8 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(tmp_path: Pa
         write_figure(chosen, tmp_path / "t.gif")
     with pytest.raises(OptionError, match="kind = 'pie': expected grid or tree"):
         write_figure(chosen, tmp_path / "t.svg", kind="pie")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="labels = 'theirs': expected best or survey"):
-        write_figure(chosen, tmp_path / "t.svg", labels="theirs")  # type: ignore[arg-type]
+    with pytest.raises(QueryError, match="no labels 'theirs'"):
+        write_figure(chosen, tmp_path / "t.svg", labels="theirs")
     with pytest.raises(OptionError, match="no record was chosen"):
         write_figure([], tmp_path / "t.svg")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

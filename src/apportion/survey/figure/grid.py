@@ -19,8 +19,8 @@ WIDEST = 1.4  # inches that the longest word of a name can claim for its column
 def grid(places: Sequence[Place], page: float, note: str) -> Canvas:
     """The grid on a page ``page`` inches wide, as low as trading width between its columns makes it."""
     rows = [u for u in UNITS if any(u in p.units for p in places)]
-    columns = [w for w in WAYS if any(w == p.way for p in places)]
-    inside = {(u, w): [p for p in places if u in p.units and p.way == w] for u in rows for w in columns}
+    columns = [w for w in WAYS if any(w in p.ways for p in places)]
+    inside = {(u, w): [p for p in places if u in p.units and w in p.ways] for u in rows for w in columns}
     left = max((width(UNITS[u]) for u in rows), default=0.0) + 2 * GAP
     widths = _fit(inside, rows, columns, page - left)
     made = {key: cell(inside[key], widths[columns.index(key[1])]) for key in inside}

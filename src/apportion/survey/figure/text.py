@@ -17,7 +17,8 @@ def width(text: str, size: float = SIZE, bold: bool = False) -> float:
     from matplotlib.textpath import text_to_path
 
     prop = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
-    return float(text_to_path.get_text_width_height_descent(text, prop, ismath=False)[0]) / 72.0
+    # A little more than the outlines take: letters that are drawn in dots stand at whole dots.
+    return 1.03 * float(text_to_path.get_text_width_height_descent(text, prop, ismath=False)[0]) / 72.0
 
 
 def wrapped(text: str, room: float, size: float = SIZE, bold: bool = False) -> list[str]:

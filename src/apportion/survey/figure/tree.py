@@ -54,7 +54,7 @@ def _paths(places: Sequence[Place]) -> list[tuple[str, str, str]]:
 
 
 def _leads(p: Place, path: tuple[str, str, str]) -> bool:
-    return path[0] in p.settings and path[1] in p.units and path[2] == p.way
+    return path[0] in p.settings and path[1] in p.units and path[2] in p.ways
 
 
 def _way(way: str) -> str:

@@ -13,27 +13,28 @@ from ...edges.atomic import atomic
 from ...edges.escape import html
 from ...errors import OptionError
 from ..coded import UNKNOWN
+from ..glossary import WORDS
+from ..query import checked
 from ..records import Record
-from .places import Labels, Place, places
+from .places import Place, places
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Kind = Literal["grid", "tree"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-LABELS: tuple[Labels, ...] = get_args(Labels)
 FORMATS = (".svg", ".png")
 WIDTH = 7.0  # inches: the text width of a page, so that 8 points stay 8 points
 DPI = 200
 
 
-def write_figure(records: Iterable[Record], out: str | Path, *, kind: Kind = "grid", labels: Labels = "best") -> Path:
+def write_figure(records: Iterable[Record], out: str | Path, *, kind: Kind = "grid", labels: str = "best") -> Path:
     """Draw the taxonomy of ``records`` into ``out``, an ``.svg`` or ``.png`` file 7 inches wide.
 
-    kind: "grid" (unit by way, marks by setting) or "tree" (setting, unit, way, names). labels: "best"
-    (the paper's own where it was read) or "survey" (the survey's and its companion list's; what they do
-    not place is unknown). The same records give the same file. Raises ``OptionError`` for other words,
-    without records, and where matplotlib is missing, before anything is written.
+    kind: "grid" (unit by way, marks by setting) or "tree" (setting, unit, way, names). labels: whose, "best"
+    (the paper's own where it was read), "any" (all), or one origin's (:data:`apportion.survey.query.Labels`);
+    what it does not label is unknown. The same records give the same file. Raises ``OptionError`` or ``QueryError`` for other
+    words, without records, and where matplotlib is missing, before anything is written.
     """
     path = Path(out)
     if path.suffix.lower() not in FORMATS:
@@ -51,15 +52,14 @@ def write_figure(records: Iterable[Record], out: str | Path, *, kind: Kind = "gr
     return path
 
 
-def draw(records: Iterable[Record], *, kind: Kind = "grid", labels: Labels = "best") -> Figure:
+def draw(records: Iterable[Record], *, kind: Kind = "grid", labels: str = "best") -> Figure:
     """The figure as matplotlib holds it, for those who want to go on from there; its label says what it shows."""
     if kind not in KINDS:
         raise OptionError(f"kind = {kind!r}: expected {' or '.join(KINDS)}")
-    if labels not in LABELS:
-        raise OptionError(f"labels = {labels!r}: expected {' or '.join(LABELS)}")
+    whose = checked("labels", labels)
     if importlib.util.find_spec("matplotlib") is None:
         raise OptionError("figures are drawn by matplotlib, which is not installed: pip install 'apportion[figures]'")
-    found = places(records, labels)
+    found = places(records, whose)
     if not found:
         raise OptionError("there is nothing to draw: no record was chosen")
     import matplotlib
@@ -68,22 +68,22 @@ def draw(records: Iterable[Record], *, kind: Kind = "grid", labels: Labels = "be
     from .tree import tree
 
     with matplotlib.rc_context(matplotlib.rcParamsDefault):
-        figure = (grid if kind == "grid" else tree)(found, WIDTH, _note(found, labels)).figure
+        figure = (grid if kind == "grid" else tree)(found, WIDTH, _note(found, whose)).figure
     figure.set_label(f"Credit assignment: a taxonomy ({kind}) of {len(found)} records")
     return figure
 
 
-def _note(found: list[Place], labels: Labels) -> str:
+def _note(found: list[Place], labels: str) -> str:
     """The line under the figure: how many records, whose labels, and what a reader may stumble over."""
-    origin = {
+    whose = {
         "best": "Labels are the paper’s own where it was read, else the survey’s, its companion list’s or ours.",
-        "survey": "Labels are the survey’s and its companion list’s.",
-    }
-    several = sum(len(p.settings) > 1 or len(p.units) > 1 for p in found)
+        "any": "Labels are those of every source.",
+    }.get(labels) or f"Labels come from {labels}: {WORDS['origin'][labels]}."
+    several = sum(max(len(p.settings), len(p.units), len(p.ways)) > 1 for p in found)
     twice = f" A record with several labels stands at each of them ({several} do)." if several else ""
-    unplaced = sum(UNKNOWN in (*p.settings, *p.units, p.way) for p in found)
+    unplaced = sum(UNKNOWN in (*p.settings, *p.units, *p.ways) for p in found)
     unknown = f" Unknown: no source says ({unplaced})." if unplaced else ""
-    return f"{len(found)} record{'s' if len(found) != 1 else ''}. {origin[labels]}{twice}{unknown}"
+    return f"{len(found)} record{'s' if len(found) != 1 else ''}. {whose}{twice}{unknown}"
 
 
 def _named(svg: bytes, title: str) -> bytes:
