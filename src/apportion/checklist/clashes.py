@@ -1,4 +1,4 @@
-"""What two values of a form say against each other, and a value against the record of the form's method."""
+"""What two values of a form say against each other, and a value against what is known of the form's method."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ..registry import methods
 from ..survey import load as load_record
 from .claims import outcome_claims
 from .form import Form
@@ -60,8 +61,10 @@ def _against_the_record(form: Form) -> Iterator[Clash]:
         said = items()[id_].given(answer.value).get(field)
         claims = [claim.value for claim in getattr(record, label) if claim.known]
         coded = {one for value in claims for one in (value if isinstance(value, tuple) else (value,))}
-        if said and coded and said not in coded and answer.why is None:
-            says = f"{said}, but the inventory's record of {form.method} says {', '.join(sorted(coded))}"
+        if id_ == "credit_unit" and form.method in methods():
+            coded.add(methods()[form.method].unit)  # a paper's step may be our turn
+        if said in items()[id_].fields[field].choices and coded and said not in coded and answer.why is None:
+            says = f"{said}, but the inventory has {form.method} with {', '.join(sorted(coded))}"
             yield Clash("warning", id_, says, "Say in `why` what differs from the paper.")
 
 
