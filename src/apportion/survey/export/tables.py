@@ -18,7 +18,7 @@ from .flat import COLUMNS, Cell, row
 def csv(found: Sequence[Record]) -> bytes:
     """Several words in a cell are separated by ``; ``; ``none`` is a list known to be empty, nothing is "not said"."""
     file = io.StringIO(newline="")
-    writer = _csv.writer(file, lineterminator="\n")
+    writer = _csv.writer(file)  # lines end as RFC 4180 says, and a lone carriage return in a cell is quoted
     writer.writerow(COLUMNS)
     writer.writerows([escape.cell(_text(c)) for c in row(r).values()] for r in found)
     return file.getvalue().encode()
