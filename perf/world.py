@@ -13,9 +13,10 @@ import numpy as np
 from apportion import assign
 from apportion.bench import settings
 from apportion.bench.cells import run_cell
+from apportion.bench.layouts import to_batch
 from apportion.bench.records import Cell, Measure
 from apportion.bench.tasks import find
-from apportion.bench.world import roll, to_batch
+from apportion.bench.world import roll
 
 from .clock import Spread, seconds
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from apportion.bench.records import Cell, Row
+from apportion.bench.records import Cell, Layout, Row
 from apportion.bench.settings import Settings
 from apportion.bench.suites import Plan
 
@@ -30,6 +30,7 @@ class FakeTask:
     family: str = "fake"
     title: str = "noise"
     tags: tuple[str, ...] = ("a", "b")
+    layout: Layout = "turns"
     secret: float = 1.0
 
     def describe(self) -> dict[str, Any]:
@@ -47,6 +48,9 @@ class FakeEntrant:
     @property
     def method(self) -> str:
         return self.id
+
+    def fits(self, layout: Layout) -> bool:
+        return True
 
 
 def plan(seeds: int = 3, secret: float = 1.0, methods: tuple[str, ...] = ("rloo", "grpo"), **settings: Any) -> Plan:

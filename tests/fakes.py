@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apportion.batch import Batch
-from apportion.evidence import Asked, Bill
+from apportion.evidence import Asked, Bill, Rubric
 from apportion.ids import Codes
 from apportion.words import Axis, Provenance
 
@@ -116,7 +116,7 @@ class FakeJudge:
     mute: Sequence[int] = ()
     provenance: Provenance = "model_judgement"
 
-    def score(self, batch: Batch, unit: Axis, rng: np.random.Generator) -> Asked:
+    def score(self, batch: Batch, unit: Axis, rng: np.random.Generator, *, rubric: Rubric | None = None) -> Asked:
         values = rng.uniform(-1, 1, batch.count(unit))
         values[list(self.mute)] = np.nan
         return Asked(values, Bill(judge_calls=float(values.size)))

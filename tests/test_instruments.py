@@ -15,14 +15,15 @@ from apportion.bench.entrants import entrants, run_entrant
 from apportion.bench.gradient import update
 from apportion.bench.identification import _average_precision, identify
 from apportion.bench.instruments import _coefficients, _pairs, _variates
+from apportion.bench.layouts import situation, to_batch
 from apportion.bench.learning import train
 from apportion.bench.lens_data import lens_data, write_lens_data
 from apportion.bench.oracle import _ascend, attainable, optimum, oracle, truth
 from apportion.bench.records import Cell, Measure
 from apportion.bench.settings import Gradient, Learning, Settings
-from apportion.bench.sources import SimulatedJudge, situation
+from apportion.bench.sources import SimulatedJudge
 from apportion.bench.tasks import find, register, tasks
-from apportion.bench.world import roll, to_batch
+from apportion.bench.world import roll
 from apportion.errors import OptionError
 
 TASK = "bifurcation/horizon-10"
@@ -89,16 +90,8 @@ def test_rloo_agrees_with_plain_monte_carlo() -> None:
     inner = []
     for r in range(60):
         world, own = streams(Cell("rloo", TASK, 1, "gradient"), 2, r)
-        inner.append(
-            float(
-                (
-                    update(
-                        task, task.start_theta, run_entrant(entrants()["rloo"], task, task.start_theta, 256, 8, world, own).credit
-                    )
-                    * star
-                ).sum()
-            )
-        )
+        outcome = run_entrant(entrants()["rloo"], task, task.start_theta, 256, 8, world, own)
+        inner.append(float((update(outcome.rollouts, outcome.credit) * star).sum()))
     error = np.std(inner) / np.sqrt(len(inner))
     assert np.mean(inner) == pytest.approx(float((star**2).sum()), abs=3 * error)
     found = numbers("rloo", "gradient")

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from apportion import Batch
 from apportion.bench import bifurcation, world
+from apportion.bench.layouts import to_batch
 from apportion.errors import MissingColumn, OptionError
 from apportion.evidence import Learned
 from apportion.evidence.learned import Linear, features, fit_linear, trajectory_keys
@@ -78,11 +79,11 @@ def test_features_are_the_same_in_any_company() -> None:
     assert_array_equal(features(batch, "turn", buckets=512, actions=2)[8:10], alone)
 
 
-def test_steps_share_what_was_seen_last_and_a_batch_without_observations_works() -> None:
+def test_steps_share_what_was_seen_and_a_batch_without_observations_works() -> None:
     batch = Batch.from_turns([[5], [2]], steps=[[2, 1, 2], [2]], action=[False, True, True, True, True, True, True], ids=range(7))
     table = features(batch, "step", buckets=10**9, actions=0)
     constant = [j for j in range(table.shape[1]) if len(set(table[:3, j])) == 1]
-    assert len(constant) == table.shape[1] - 1  # only the position differs
+    assert len(constant) == table.shape[1] - 4  # the position, and where the step before ended: alone, with topic and prompt
     assert (table[3] == 10**9).sum() == table.shape[1] - 1  # nothing was seen: the position is all there is
 
 
@@ -169,7 +170,7 @@ def test_senseless_settings_are_refused() -> None:
 def test_the_critic_of_the_benchmark_world_beats_the_mean_of_the_prompt() -> None:
     task = bifurcation.build("bifurcation/horizon-20")
     rollouts = world.roll(task, task.start_theta, 64, 8, np.random.default_rng(0))
-    batch = world.to_batch(rollouts)
+    batch = to_batch(rollouts)
     reward = batch.reward.reshape(-1, 8)
     others = (reward.sum(axis=1, keepdims=True) - reward) / 7
     value = gae.fit(batch, rng=np.random.default_rng(1)).value.predict(batch).reshape(512, 20)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from apportion.bench.bifurcation import bifurcation, build, variants
+from apportion.bench.layouts import situation, to_batch
 from apportion.bench.oracle import attainable, expected_return, oracle, truth
-from apportion.bench.sources import situation
 from apportion.bench.tabular import Float, Task
-from apportion.bench.world import roll, to_batch
+from apportion.bench.world import roll
 from apportion.errors import TruthAccessError
 
 

@@ -13,10 +13,12 @@ from apportion.bench import sources
 from apportion.bench.bifurcation import bifurcation, build
 from apportion.bench.entrants import entrants, run_entrant
 from apportion.bench.gradient import turn_update, update
+from apportion.bench.layouts import situation, to_batch
 from apportion.bench.oracle import oracle, truth
-from apportion.bench.sources import SimulatedHindsight, SimulatedJudge, exact_credit, frozen_uniform, situation
+from apportion.bench.samplers import TabularSampler
+from apportion.bench.sources import SimulatedJudge, SimulatedPolicy, exact_credit, frozen_uniform
 from apportion.bench.tabular import chain
-from apportion.bench.world import TabularSampler, actions_of, roll, to_batch
+from apportion.bench.world import roll
 from apportion.credit import Credit, Loss
 from apportion.errors import ApportionError, OptionError
 
@@ -28,18 +30,16 @@ def rollouts(T: str = "20", n: int = 8, seed: int = 0) -> Any:
     return roll(task, task.start_theta, n, 4, np.random.default_rng(seed))
 
 
-def test_actions_and_contexts_are_read_back_from_tokens_and_keys() -> None:
-    r = rollouts()
-    context, action = actions_of(r.task, to_batch(r))
-    np.testing.assert_array_equal(action, r.actions.ravel())
-    t = np.arange(r.task.horizon)
-    np.testing.assert_array_equal(context, r.task.context[r.prompt[:, None], t, r.states[:, :-1]].ravel())
+def chosen(r: Any, batch: Any) -> tuple[Any, Any]:
+    """Context and action of every choice of the batch."""
+    prompt, time, state, action = situation(r, batch)
+    return r.task.context[prompt, time, state], action
 
 
 def test_token_logps_multiply_to_the_action_probability() -> None:
     r = rollouts()
     batch = to_batch(r)
-    context, action = actions_of(r.task, batch)
+    context, action = chosen(r, batch)
     logp = np.bincount(batch.within("token", "turn"), weights=batch.need("logp"))
     np.testing.assert_allclose(logp, np.log(r.task.policy(r.theta)[context, action]), atol=1e-12)
 
@@ -81,8 +81,8 @@ def test_equal_credit_on_all_tokens_is_the_score_function_of_the_action() -> Non
     r = rollouts()
     batch = to_batch(r)
     w = np.random.default_rng(0).normal(size=batch.n_turns)
-    one = update(r.task, r.theta, Credit.of(batch, "turn", w))
-    context, action = actions_of(r.task, batch)
+    one = update(r, Credit.of(batch, "turn", w))
+    context, action = chosen(r, batch)
     shape = r.actions.shape
     each = w.reshape(shape) / batch.n_trajectories
     other = turn_update(r.task, r.task.policy(r.theta), r.prompt, context.reshape(shape), action.reshape(shape), each)
@@ -96,10 +96,10 @@ def test_token_credit_is_the_gradient_of_token_log_probabilities() -> None:
 
     def objective(theta: Any) -> float:
         logp, _ = r.task.token_probabilities(r.task.policy(theta))
-        context, action = actions_of(r.task, batch)
+        context, action = chosen(r, batch)
         return float((w.reshape(batch.n_turns, -1)[:, 3:] * logp[context, action]).sum() / batch.n_trajectories)
 
-    g = update(r.task, r.theta, Credit(batch=batch, level="token", unit=w, token=w))
+    g = update(r, Credit(batch=batch, level="token", unit=w, token=w))
     step = 1e-6
     for index in [(0, 0), (7, 2), (20, 3)]:
         bump = np.zeros_like(r.theta)
@@ -116,20 +116,20 @@ def test_masks_and_denominators_change_the_update() -> None:
     keep = batch.within("token", "turn") % 2 == 0
     half = credit.with_fields(keep=keep)
     token = half.with_fields(loss=Loss(denominator="token"))
-    g = update(r.task, r.theta, half)
-    np.testing.assert_allclose(update(r.task, r.theta, token) * half.kept.sum(), g * batch.n_trajectories, atol=1e-12)
+    g = update(r, half)
+    np.testing.assert_allclose(update(r, token) * half.kept.sum(), g * batch.n_trajectories, atol=1e-12)
     turns = Credit.of(batch, "turn", credit.on("turn"), keep=keep)
     unit = turns.with_fields(loss=Loss(denominator="unit"))
-    np.testing.assert_allclose(update(r.task, r.theta, unit) * batch.n_turns / 2, g * batch.n_trajectories, atol=1e-12)
+    np.testing.assert_allclose(update(r, unit) * batch.n_turns / 2, g * batch.n_trajectories, atol=1e-12)
     sequence = half.with_fields(loss=Loss(denominator="sequence"))
     each = half.kept.sum() / batch.n_rows
-    np.testing.assert_allclose(update(r.task, r.theta, sequence) * each, g, atol=1e-12)
+    np.testing.assert_allclose(update(r, sequence) * each, g, atol=1e-12)
 
 
 def test_exact_credit_points_along_the_exact_gradient() -> None:
     task = build("bifurcation/horizon-20")
     r = roll(task, task.start_theta, 2048, 2, np.random.default_rng(0))
-    g = update(task, r.theta, exact_credit(r, to_batch(r)))
+    g = update(r, exact_credit(r, to_batch(r)))
     with oracle():
         star = truth(task, r.theta).gradient
     assert float((g * star).sum() / np.sqrt((g**2).sum() * (star**2).sum())) > 0.98
@@ -149,7 +149,7 @@ def test_rows_that_are_no_oracle_stay_bit_identical_without_the_truth(id_: str, 
 
     def run() -> Any:
         outcome = run_entrant(entrants()[id_], task, task.start_theta, 4, 8, np.random.default_rng(0), np.random.default_rng(1))
-        return outcome.credit.token, update(task, task.start_theta, outcome.credit)
+        return outcome.credit.token, update(outcome.rollouts, outcome.credit)
 
     before = run()
     _without_truth(monkeypatch)
@@ -188,9 +188,9 @@ def test_hindsight_of_no_skill_is_the_policy_and_full_skill_prefers_what_led_the
     texts = ["done"] * batch.n_trajectories
     rng = np.random.default_rng(0)
     np.testing.assert_allclose(
-        SimulatedHindsight(r, 0.0).logp(batch, rng, hindsight=texts).values, batch.need("logp"), atol=1e-12
+        SimulatedPolicy(r, 0.0).logp(batch, rng, hindsight=texts).values, batch.need("logp"), atol=1e-12
     )
-    known = SimulatedHindsight(r, 1.0).logp(batch, rng, hindsight=texts).values
+    known = SimulatedPolicy(r, 1.0).logp(batch, rng, hindsight=texts).values
     assert known.max() <= 0
     with oracle():
         advantage = truth(r.task, r.theta).latent[situation(r, batch)]

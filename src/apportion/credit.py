@@ -19,12 +19,14 @@ from .words import Denominator, Kind, Ratio, Unit, check_word
 class Loss:
     """How the credit wants to enter the loss; an adapter that cannot do so refuses by field name.
 
-    ratio: what the importance ratio is taken over. clip: (low, high) per unit, overriding the
-    trainer's range. denominator: what the loss is averaged over. rescale: name of a step that
-    needs the new log-probs (SORL divides by the norm of the clipped part).
+    ratio: what the importance ratio is taken over. form: whether that of several tokens is the
+    "geometric" mean of theirs or their "product". clip: (low, high) bounds of the ratio per unit,
+    overriding the trainer's range. denominator: what the loss is averaged over. rescale: name of a
+    step that needs the new log-probs (SORL divides by the norm of the clipped part).
     """
 
     ratio: Ratio = "token"
+    form: Literal["geometric", "product"] = "geometric"
     clip: Float | None = None
     denominator: Denominator = "trajectory"
     rescale: Literal["clipped_norm"] | None = None

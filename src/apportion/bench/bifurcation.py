@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .tabular import Float, Task, binary_words
+from .tabular import Float, Int, Task, binary_words
 
 CLASSES = 4
 ROUTINE_KINDS = 8
@@ -37,10 +37,11 @@ def bifurcation(
     tokens: int = 2,
     width: int = 24,
     seed: int = 0,
+    at: Int | None = None,
 ) -> Task:
     """Build one task of the family.
 
-    forks: how many turns decide, spread evenly. gap: success of "on track" lost by the worst wrong
+    forks: how many turns decide, spread evenly, or at the turns ``at``. gap: success of "on track" lost by the worst wrong
     action. drift: chance that luck derails a rollout over the whole horizon. rooms: how many
     look-alikes every situation has (1: states recur most). recover: chance that the right action
     at a later fork puts a derailed rollout back on track. hidden: the status is never shown.
@@ -49,7 +50,8 @@ def bifurcation(
     """
     rng = np.random.default_rng(seed)
     A, S = 4, 2 * rooms
-    at = np.unique(np.round((np.arange(forks) + 0.5) / forks * horizon - 0.5).astype(np.int64))
+    if at is None:
+        at = np.unique(np.round((np.arange(forks) + 0.5) / forks * horizon - 0.5).astype(np.int64))
     kind = rng.integers(CLASSES, size=(prompts, forks))
     kernel_of = np.zeros((prompts, horizon), dtype=np.int64)
     kernel_of[:, at] = 1 + kind[:, : at.size]

@@ -26,12 +26,12 @@ def entrants() -> dict[str, Entrant]:
 
 def find(id_: str) -> Task:
     """The task with this id: one that ships or one that was loaded."""
-    from . import bifurcation, tasks
+    from . import tasks
 
     try:
         return tasks.find(id_)
     except OptionError:
-        known = bifurcation.variants()
+        known = tasks.variants()
         hint = "apportion bench tasks lists all; FILE.py:NAME is a task of your own"
         raise BenchError(unknown("task", id_, known, hint)) from None
 

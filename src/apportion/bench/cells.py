@@ -38,7 +38,7 @@ def _single_batch(cell: Cell, task: Task, entrant: Entrant, settings: Settings) 
         numbers = identify(outcome, settings.identification.epsilon, own)
     else:
         extra = outcome.credit.bill
-        n = outcome.credit.batch.n_trajectories
+        n = outcome.rollouts.reward.size
         numbers = {k: getattr(extra, k) / n for k in ("generated", "scored", "env_steps", "judge_calls", "trained")}
         numbers["price"] = spent(outcome).price(settings.prices) / n
     return [(metric, 0, NAN, value) for metric, value in numbers.items()]

@@ -18,8 +18,8 @@ def streams(cell: Cell, *key: int) -> tuple[np.random.Generator, np.random.Gener
     return np.random.default_rng([cell.seed, task, *key]), np.random.default_rng([cell.seed, task, method, *key])
 
 
-def spent(outcome: Outcome) -> Bill:
-    """Everything one batch costs: rollouts, evidence, and the tokens the update trains on.
+def spent(outcome: Outcome, epochs: int = 1) -> Bill:
+    """Everything one batch costs: rollouts, evidence, and the tokens that ``epochs`` updates train on.
 
     Only tokens the policy wrote are counted, everywhere; a row that is in the loss at all is trained
     on whole, because masked tokens go through the model just the same.
@@ -28,5 +28,6 @@ def spent(outcome: Outcome) -> Bill:
     row = credit.batch.within("token", "row")
     used = np.bincount(row, weights=credit.kept, minlength=credit.batch.n_rows) > 0
     trained = float((credit.batch.action & used[row]).sum())
-    rollouts = Bill(generated=float(batch.action.sum()), env_steps=float(batch.n_turns))
-    return rollouts + credit.bill + Bill(trained=trained)
+    stepped = 0 if outcome.first.task.layout == "steps" else outcome.sampled.n_turns
+    rollouts = Bill(generated=float(batch.action.sum()), env_steps=float(stepped))
+    return rollouts + credit.bill + Bill(trained=trained * epochs)

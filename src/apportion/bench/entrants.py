@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,17 +16,27 @@ from ..credit import Credit
 from ..errors import OptionError
 from ..pipeline import assign
 from ..registry import methods
-from .sources import SimulatedHindsight, SimulatedJudge, exact_credit
+from .layouts import rows_of, to_batch
+from .records import Layout
+from .samplers import TabularSampler
+from .sources import SimulatedJudge, SimulatedPolicy, exact_credit
 from .tabular import Float, Int, Task
-from .world import Rollouts, TabularSampler, roll, to_batch
+from .world import Rollouts, roll
 
 Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "truth"]
+
+#: What learned parts use on texts as simple as these: hash buckets, and folds of cross-fitting.
+FIT: Mapping[str, Any] = {"buckets": 256, "folds": 2}
 
 
 @dataclass(frozen=True)
 class Entrant:
     """``fresh``: rollouts of a group that the method samples itself (branches). ``logp``: whether it, or
-    what it asks, looks at log-probabilities; they take longer to lay out than all the rest."""
+    what it asks, looks at log-probabilities; they take longer to lay out than all the rest.
+    ``reference``: whether it reads those of the reference policy. ``epochs``: steps taken on each batch
+    when learning; more than one shows what ratios and clips do. ``layouts``: the kinds of rollouts it
+    enters on, if not all that have what it reads.
+    """
 
     id: str
     method: str
@@ -34,6 +46,9 @@ class Entrant:
     source: Mapping[str, Any] = field(default_factory=dict)
     fresh: int = 0
     logp: bool = False
+    reference: bool = False
+    epochs: int = 1
+    layouts: tuple[Layout, ...] | None = None
 
     @property
     def oracle(self) -> bool:
@@ -45,34 +60,42 @@ class Entrant:
         """Whether it costs more than the rollouts and one backward pass."""
         return self.ask in ("fit", "sampler", "judge", "policy")
 
+    def fits(self, layout: Layout) -> bool:
+        """Whether it can enter on rollouts of this kind."""
+        if self.layouts is not None:
+            return layout in self.layouts
+        if self.method == "exact":
+            return True
+        return not (self.fresh and layout != "turns") and not methods()[self.method].lacking(_HAS[layout], self.options)
 
-#: What learned parts use on texts as simple as these: hash buckets, and folds of cross-fitting.
-FIT = {"buckets": 256, "folds": 2}
 
-_ENTRANTS = (
-    Entrant("exact", "exact", "exact advantage", "truth"),
-    Entrant("rloo", "rloo", "RLOO"),
-    Entrant("grpo", "grpo", "GRPO, with its std"),
-    Entrant("gae", "gae", "GAE, critic learned afresh", "fit", {"unit": "turn", "lam": 0.95, **FIT}),
-    Entrant("gigpo", "gigpo", "GiGPO"),
-    Entrant("tempo", "tempo", "TEMPO"),
-    Entrant("pooled_td", "pooled_td", "pooled TD (ours)"),
-    Entrant("vineppo", "vineppo", "VinePPO, 4 continuations a turn", "sampler", {"k": 4}),
-    Entrant("carl", "carl", "CARL, half of the rollouts forked", "sampler", {"forks": 4}, fresh=4, logp=True),
-    Entrant("hcapo", "hcapo", "HCAPO, learned hindsight", "fit", FIT, logp=True),
-    Entrant("pure", "pure", "PURE, learned process reward", "fit", FIT),
-    Entrant("hcapo-exact", "hcapo", "HCAPO, exact hindsight", "policy", source={"skill": 1.0}, logp=True),
-    Entrant("pure-judge80", "pure", "PURE, judge right on 80 % of texts", "judge", source={"accuracy": 0.8}),
-)
+#: Columns of the batches of each layout. A state key stands before a turn, and an answer is one turn.
+_COMMON = ("outcome", "group", "ids", "logp", "ref_logp", "entropy", "limit", "success")
+_HAS: Mapping[Layout, tuple[str, ...]] = {
+    "turns": (*_COMMON, "state", "node", "parent"),
+    "steps": (*_COMMON, "steps"),
+    "team": (*_COMMON, "state", "agent"),
+}
+
+
+def shipped() -> tuple[Entrant, ...]:
+    """The entrants of all modules in ``entries``, the first ones first."""
+    package = importlib.import_module("apportion.bench.entries")
+    names = sorted((m.name for m in pkgutil.iter_modules(package.__path__)), key=lambda name: (name != "first", name))
+    found = [e for name in names for e in importlib.import_module(f"{package.__name__}.{name}").ENTRANTS]
+    return tuple(found)
 
 
 @cache
 def entrants() -> dict[str, Entrant]:
     """All entrants by id; a method without one of its own enters with its defaults."""
-    known = {e.id: e for e in _ENTRANTS if e.method == "exact" or e.method in methods()}
+    known = {e.id: e for e in shipped() if e.method == "exact" or e.method in methods()}
     for id_, spec in methods().items():
         if not any(e.method == id_ for e in known.values()) and not spec.evidence:
-            known[id_] = Entrant(id_, id_, spec.summary, logp=bool({"logp", "entropy"} & (spec.reads | spec.may_read)))
+            reads = spec.reads | spec.may_read
+            known[id_] = Entrant(
+                id_, id_, spec.summary, logp=bool({"logp", "entropy"} & reads), reference="ref_logp" in reads
+            )  # fmt: skip
     return known
 
 
@@ -88,7 +111,7 @@ class Outcome:
     @property
     def rows(self) -> Int:
         """Row of ``rollouts`` of each credited trajectory; trajectories are found by their id."""
-        return np.asarray([int(name) for name in self.credit.batch.trajectory.to_list()], dtype=np.int64)
+        return rows_of(self.first.task, self.credit.batch)
 
 
 def run_entrant(
@@ -98,7 +121,7 @@ def run_entrant(
     if entrant.fresh >= group - 1:
         raise OptionError(f"{entrant.id} samples {entrant.fresh} of each group of {group} itself: use larger groups")
     rollouts = roll(task, theta, n_groups, group - entrant.fresh, world)
-    batch = to_batch(rollouts, logp=entrant.logp)
+    batch = to_batch(rollouts, logp=entrant.logp, reference=entrant.reference)
     if entrant.ask == "truth":
         return Outcome(rollouts, rollouts, batch, exact_credit(rollouts, batch))
     ask: dict[str, Any] = {}
@@ -109,7 +132,7 @@ def run_entrant(
     elif entrant.ask == "judge":
         ask["judge"] = SimulatedJudge(rollouts, **entrant.source)
     elif entrant.ask == "policy":
-        ask["policy"] = SimulatedHindsight(rollouts, **entrant.source)
+        ask["policy"] = SimulatedPolicy(rollouts, **entrant.source)
     credit = assign(batch, entrant.method, rng=own, **ask, **entrant.options)
     if not isinstance(credit, Credit):
         raise OptionError(f"{entrant.method} gives preferences; the benchmark scores credit")

@@ -6,8 +6,9 @@ import numpy as np
 
 from ..credit import Credit
 from ..errors import OptionError
+from .layouts import choices, situation
 from .tabular import Float, Int, Task
-from .world import actions_of
+from .world import Rollouts
 
 
 def token_weights(credit: Credit) -> Float:
@@ -36,23 +37,28 @@ def token_weights(credit: Credit) -> Float:
     return weight / batch.limit / batch.n_rows
 
 
-def update(task: Task, theta: Float, credit: Credit, where: Int | None = None, parts: int = 1) -> Float:
+def update(
+    rollouts: Rollouts, credit: Credit, where: Int | None = None, parts: int = 1,
+    *, theta: Float | None = None, weight: Float | None = None,
+) -> Float:  # fmt: skip
     """sum_tokens w grad_theta log pi(token), shape (D, A): ascent direction of the policy.
 
     A token's log-probability is that of the actions still possible after it, given those possible
     before it, so token-level credit is honoured exactly. ``where`` (per trajectory, 0..parts-1)
-    splits the sum: shape (parts, D, A).
+    splits the sum: shape (parts, D, A). theta: where the gradient is taken, if not where the
+    rollouts were sampled. weight: w, if not that of an update on the policy itself.
     """
     if credit.kind != "advantage":
         raise OptionError(f"the benchmark scores advantages; {credit.method} gives a {credit.kind}")
-    batch = credit.batch
-    pi = task.policy(theta)
+    task, batch = rollouts.task, credit.batch
+    pi = task.policy(rollouts.theta if theta is None else theta)
     C, A = pi.shape
     L = task.words.shape[1]
-    context, action = actions_of(task, batch)
-    weight = token_weights(credit)
-    first = batch.turn_offsets[1:] - L
-    part = np.zeros(batch.n_turns, dtype=np.int64) if where is None else where[batch.within("turn", "trajectory")]
+    at = choices(task, batch)
+    prompt, time, state, action = situation(rollouts, batch)
+    context, first = task.context[prompt, time, state], at.first
+    weight = token_weights(credit) if weight is None else weight
+    part = np.zeros(at.row.size, dtype=np.int64) if where is None else where[batch.within(at.level, "trajectory")]
     cell = (part * C + context) * A + action
     coefficient = np.zeros((parts, C, A))
     before = np.broadcast_to(pi[:, None, :], (C, A, A))

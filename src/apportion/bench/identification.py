@@ -6,15 +6,15 @@ import numpy as np
 
 from ..ops.groups import firsts
 from .entrants import Outcome
+from .layouts import choices, situation
 from .oracle import oracle, truth
-from .sources import situation
 from .tabular import Float
 
 PAIRS = 20_000
 
 
 def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict[str, float]:
-    """How well credit finds the turns that mattered.
+    """How well credit finds the choices (turns or steps) that mattered.
 
     correlation and sign: over pairs of turns (one at a fork) whose exact advantages differ by more
     than epsilon: Pearson of the differences, and how often they point the same way (ties count
@@ -25,19 +25,17 @@ def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict
     """
     credit, rollouts = outcome.credit, outcome.rollouts
     task, batch = rollouts.task, credit.batch
-    where = situation(rollouts, batch)
+    where, at = situation(rollouts, batch), choices(task, batch)
     with oracle():
         solved = truth(task, rollouts.theta)
         exact = solved.A[where]
-        row = outcome.rows[batch.within("turn", "trajectory")]
-        after = solved.V[where[0], where[1] + 1, rollouts.states[row, where[1] + 1]]
+        after = solved.V[where[0], where[1] + 1, rollouts.states[at.row, where[1] + 1]]
+        after = np.where(where[1] + 1 == task.horizon, rollouts.reward[at.row], after)
         luck = after - solved.Q[where]
-        last = batch.trajectory_turns[1:] - 1
-        luck[last] += batch.reward - after[last]
-    kept = np.bincount(batch.within("token", "turn"), weights=credit.kept, minlength=batch.n_turns) > 0
-    counted = kept & (firsts(batch.node) if batch.node is not None else True)
+    kept = np.bincount(batch.within("token", at.level), weights=credit.kept, minlength=at.row.size) > 0
+    counted = kept & (firsts(batch.node) if batch.node is not None and at.level == "turn" else True)
     coverage = float(counted.mean())
-    given, exact, luck = credit.on("turn")[counted], exact[counted], luck[counted]
+    given, exact, luck = credit.on(at.level)[counted], exact[counted], luck[counted]
     if not counted.any():
         return {**dict.fromkeys(("correlation", "sign", "fork_ap", "leak_routine", "leak_luck"), float("nan")), "coverage": 0.0}
     matters = np.abs(exact) > epsilon

@@ -57,7 +57,7 @@ def _sample(
     for r in range(replicates):
         world, own = streams(cell, batch, r)
         outcome = run_entrant(entrant, task, task.start_theta, batch // settings.group, settings.group, world, own)
-        updates.append(update(task, task.start_theta, outcome.credit, outcome.rollouts.prompt[outcome.rows], task.prompts))
+        updates.append(update(outcome.rollouts, outcome.credit, outcome.rollouts.prompt[outcome.rows], task.prompts))
         known.append(_variates(outcome))
         price += spent(outcome).price(settings.prices) / batch / replicates
     return np.stack(updates), np.stack(known), price

@@ -9,6 +9,7 @@ import numpy as np
 from .draws import spent, streams
 from .entrants import Entrant, run_entrant
 from .gradient import update
+from .offpolicy import surrogate_update
 from .oracle import attainable, expected_return
 from .records import Cell
 from .settings import Settings
@@ -31,7 +32,9 @@ def learning_rows(cell: Cell, task: Task, entrant: Entrant, settings: Settings) 
     """
     rules = settings.learning
     turn = settings.prices["generated"] + settings.prices["trained"]
-    each = task.horizon * (task.words.shape[1] * turn + settings.prices["env_steps"])
+    tokens = task.words.shape[1] + (2 if task.layout == "steps" else 0)
+    step = 0.0 if task.layout == "steps" else settings.prices["env_steps"]
+    each = task.horizon * (tokens * turn + step)
     limit = each * max(rules.batch_sizes) * rules.max_updates
     numbers: Numbers = []
     for batch in rules.batch_sizes:
@@ -48,7 +51,8 @@ def train(
     """Adam ascent along the method's updates until the target is reached or ``limit`` spent.
 
     ``cost`` counts everything up to the last update: rollouts, evidence, training. The policy's
-    exact return is looked at by the instrument only; no method sees it.
+    exact return is looked at by the instrument only; no method sees it. An entrant with several
+    epochs takes that many steps on each batch, with ratios and clips from the second on.
     """
     best = _best(cell.task)
     theta = task.start_theta
@@ -58,11 +62,13 @@ def train(
     while value < goal and cost < limit:
         world, own = streams(cell, batch, step)
         outcome = run_entrant(entrant, task, theta, batch // settings.group, settings.group, world, own)
-        g = update(task, theta, outcome.credit)
-        cost += spent(outcome).price(settings.prices)
-        step += 1
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        theta = theta + lr * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-12)
+        cost += spent(outcome, entrant.epochs).price(settings.prices)
+        for epoch in range(entrant.epochs):
+            r, credit = outcome.rollouts, outcome.credit
+            g = surrogate_update(r, credit, theta) if epoch else update(r, credit)
+            step += 1
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+            theta = theta + lr * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-12)
         value = expected_return(task, theta)
     return {
         "reached": float(value >= goal), "cost": cost, "updates": float(step), "final": value,

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from ..batch import Batch
 from . import store
 from .draws import streams
 from .entrants import Entrant, entrants, run_entrant
+from .layouts import choices, to_batch
 from .oracle import oracle, truth
 from .records import Cell
 from .settings import Settings
-from .sources import situation
 from .tabular import Float, Task
 from .tasks import find
-from .world import Rollouts, roll, to_batch
+from .world import Rollouts, roll
 
 GROUPS, SHOWN = 16, 4
 
@@ -45,8 +46,10 @@ def _task(task: Task, chosen: list[Entrant], settings: Settings, seed: int) -> d
     for entrant in chosen:
         again, own = streams(cell)
         credit = run_entrant(entrant, task, task.start_theta, GROUPS, settings.group, again, own).credit
-        credits[entrant.id] = credit.on("turn").reshape(shape)
-    texts = np.asarray(batch.need("text"), dtype=object).reshape(shape)
+        at = choices(task, credit.batch)
+        credits[entrant.id] = np.zeros(shape)
+        credits[entrant.id][at.row, at.time] = credit.on(at.level)
+    texts = _texts(batch, task, shape)
     shown = []
     for i in _varied(rollouts, exact):
         fork = task.fork[rollouts.prompt[i]]
@@ -64,6 +67,15 @@ def _task(task: Task, chosen: list[Entrant], settings: Settings, seed: int) -> d
     return {"task": task.id, "trajectories": shown}
 
 
+def _texts(batch: Batch, task: Task, shape: tuple[int, ...]) -> Any:
+    """What stands at each choice, (n, T)."""
+    lines = [line for turn in batch.need("text") for line in turn.split("\n")]
+    at = choices(task, batch)
+    texts = np.full(shape, "", dtype=object)
+    texts[at.row, at.time] = lines
+    return texts
+
+
 def _short(values: Float) -> list[float]:
     """Six decimals: what a colour can show."""
     return [float(x) for x in np.round(values, 6) + 0.0]
@@ -71,11 +83,11 @@ def _short(values: Float) -> list[float]:
 
 def _truth(rollouts: Rollouts) -> tuple[Float, Float, Float]:
     """Exact advantage, luck and latent advantage of every turn, each (n, T)."""
-    n, T = rollouts.actions.shape
+    T = rollouts.actions.shape[1]
     with oracle():
         solved = truth(rollouts.task, rollouts.theta)
-        where = situation(rollouts, to_batch(rollouts, logp=False))
-        exact, q, latent = (x[where].reshape(n, T) for x in (solved.A, solved.Q, solved.latent))
+        where = rollouts.prompt[:, None], np.arange(T)[None, :], rollouts.states[:, :T], rollouts.actions
+        exact, q, latent = solved.A[where], solved.Q[where], solved.latent[where]
         after = solved.V[rollouts.prompt[:, None], np.arange(1, T + 1), rollouts.states[:, 1:]]
     after[:, -1] = rollouts.reward
     return exact, after - q, latent

@@ -8,6 +8,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
+#: How a rollout reads: turns of an agent, each with what is seen; steps of one answer, where only the
+#: prompt is seen; or the turns of several agents, a trajectory each.
+Layout = Literal["turns", "steps", "team"]
+
 #: What a cell measures: the update against the exact gradient, learning from scratch, credit
 #: against the truth unit by unit, and the evidence a method pays for.
 Measure = Literal["gradient", "learning", "identification", "cost"]
@@ -67,6 +71,8 @@ class Task(Protocol):
     def horizon(self) -> int: ...
     @property
     def title(self) -> str: ...
+    @property
+    def layout(self) -> Layout: ...
     def describe(self) -> dict[str, Any]:
         """The complete definition as JSON: equal descriptions mean equal tasks."""
         ...
@@ -87,3 +93,4 @@ class Entrant(Protocol):
     def paid(self) -> bool: ...
     @property
     def title(self) -> str: ...
+    def fits(self, layout: Layout) -> bool: ...

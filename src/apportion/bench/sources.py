@@ -13,26 +13,19 @@ import numpy as np
 from ..batch import Batch
 from ..credit import Credit
 from ..errors import OptionError
-from ..evidence import Asked, Bill
+from ..evidence import Asked, Bill, Rubric
 from ..words import Axis, Provenance
+from .layouts import choices, level, place, situation
 from .oracle import oracle, truth
 from .tabular import Float, Int
-from .world import Rollouts, actions_of
+from .world import Rollouts
 
 
 def exact_credit(rollouts: Rollouts, batch: Batch) -> Credit:
-    """The exact advantage A(h, a) of every turn, given what the policy saw."""
+    """The exact advantage A(h, a) of every choice, given what the policy saw."""
     with oracle():
         table = truth(rollouts.task, rollouts.theta).A
-    return Credit.of(batch, "turn", table[situation(rollouts, batch)], method="exact")
-
-
-def situation(rollouts: Rollouts, batch: Batch) -> tuple[Int, Int, Int, Int]:
-    """Prompt, turn, latent state and action of every turn of the batch: indices into truth."""
-    row = np.asarray([int(batch.trajectory.name(i)) for i in range(batch.n_trajectories)], dtype=np.int64)
-    row = row[batch.within("turn", "trajectory")]
-    time = batch.turn_index
-    return rollouts.prompt[row], time, rollouts.states[row, time], rollouts.actions[row, time]
+    return Credit.of(batch, level(rollouts.task), table[situation(rollouts, batch)], method="exact")
 
 
 def frozen_uniform(*keys: Int) -> Float:
@@ -48,10 +41,13 @@ def frozen_uniform(*keys: Int) -> Float:
 
 
 class SimulatedJudge:
-    """A process reward 2 P(success | step taken) - 1, wrong with a declared frequency.
+    """A process reward 2 P(success | choice taken) - 1, or a rubric's levels, wrong with a declared frequency.
 
     With chance 1 - accuracy a text (the observation and the action) is misjudged for good: its
-    score is that of another action in the same place. One judge call a unit.
+    score is that of another action in the same place. A rubric that asks for correctness is answered
+    by where the choice's Q lies between the worst and the best there (the best where all are
+    equal), one that asks for progress by P(success): the level nearest on their equal scale.
+    Units coarser than choices get the mean of their choices.
     """
 
     provenance: Provenance = "oracle"
@@ -61,32 +57,51 @@ class SimulatedJudge:
             raise OptionError(f"accuracy = {accuracy}: expected a share between 0 and 1")
         self.rollouts, self.accuracy = rollouts, accuracy
 
-    def score(self, batch: Batch, unit: Axis, rng: np.random.Generator) -> Asked:
-        task = self.rollouts.task
+    def score(self, batch: Batch, unit: Axis, rng: np.random.Generator, *, rubric: Rubric | None = None) -> Asked:
+        task, made = self.rollouts.task, level(self.rollouts.task)
         with oracle():
             q = truth(task, self.rollouts.theta).seen
         prompt, time, state, action = situation(self.rollouts, batch)
         seen = task.observation[prompt, time, state]
         wrong = frozen_uniform(seen, action) >= self.accuracy
         other = (action + 1 + (frozen_uniform(action, seen) * (task.actions - 1)).astype(np.int64)) % task.actions
-        score = 2.0 * q[prompt, time, state, np.where(wrong, other, action)] - 1.0
-        return Asked(score, Bill(judge_calls=float(score.size)))
+        here, pick = q[prompt, time, state], np.where(wrong, other, action)
+        chosen = here[np.arange(pick.size), pick]
+        if rubric is not None and rubric.asks == "correctness":
+            low, span = here.min(axis=1), np.ptp(here, axis=1)
+            chosen = np.where(span > 1e-9, (chosen - low) / np.maximum(span, 1e-9), 1.0)
+        if batch.count(unit) != chosen.size:
+            owner = batch.within(made, unit)
+            chosen = np.bincount(owner, weights=chosen, minlength=batch.count(unit)) / np.bincount(owner)
+        if rubric is None:
+            return Asked(2.0 * chosen - 1.0, Bill(judge_calls=float(chosen.size)))
+        levels = np.asarray(rubric.levels)
+        calls = batch.n_trajectories if rubric.one_call else chosen.size
+        return Asked(levels[np.rint(chosen * (levels.size - 1)).astype(np.int64)], Bill(judge_calls=float(calls)))
 
 
-class SimulatedHindsight:
-    """log pi(a | s, outcome): the exact conditional, mixed with the policy.
+class SimulatedPolicy:
+    """What a policy says of its own tokens in hindsight, and of the right answer.
+
+    ``logp`` is log pi(a | s, outcome): the exact conditional, mixed with the policy.
 
     skill 1 is the exact posterior pi(a | s) P(outcome | s, a) / P(outcome | s); skill 0 the policy
     itself. A turn's tokens share its change in proportion to their own log-probability, so that none
-    becomes positive. Scores every token of the batch once.
+    becomes positive. A hindsight text that begins with "success" or "failure" says which outcome; any
+    other stands for the trajectory's own. Scores every token of the batch once.
+
+    ``answer_logp`` is log P(success | prefix), mixed with its mean over the batch in the same way, and
+    wrong per text by ``noise`` (a standard deviation in nats, frozen).
     """
 
     provenance: Provenance = "oracle"
 
-    def __init__(self, rollouts: Rollouts, skill: float = 1.0) -> None:
+    def __init__(self, rollouts: Rollouts, skill: float = 1.0, noise: float = 0.0) -> None:
         if not 0 <= skill <= 1:
             raise OptionError(f"skill = {skill}: expected a share between 0 and 1")
-        self.rollouts, self.skill = rollouts, skill
+        if noise < 0:
+            raise OptionError(f"noise = {noise}: expected a standard deviation of at least 0")
+        self.rollouts, self.skill, self.noise = rollouts, skill, noise
 
     def logp(self, batch: Batch, rng: np.random.Generator, *, hindsight: Sequence[str | None] | None = None) -> Asked:
         base = batch.need("logp")
@@ -98,11 +113,26 @@ class SimulatedHindsight:
             solved = truth(task, self.rollouts.theta)
             q, pi = solved.seen, solved.pi
         prompt, time, state, action = situation(self.rollouts, batch)
-        context, _ = actions_of(task, batch)
-        won = (batch.reward > 0)[batch.within("turn", "trajectory")]
+        unit = choices(task, batch).level
+        told = [(h or "").split(" ")[0] for h in hindsight]
+        own = (batch.reward > 0).tolist()
+        ended = np.asarray([{"success": True, "failure": False}.get(h, o) for h, o in zip(told, own, strict=True)])
+        won = ended[batch.within(unit, "trajectory")]
         chance = np.where(won[:, None], q[prompt, time, state], 1.0 - q[prompt, time, state])
-        prior = pi[context]
+        prior = pi[task.context[prompt, time, state]]
         mixed = prior * ((1 - self.skill) + self.skill * chance / np.maximum((prior * chance).sum(1, keepdims=True), 1e-300))
         pick = np.arange(action.size)
         factor = np.log(np.maximum(mixed[pick, action], 1e-300)) / np.minimum(np.log(prior[pick, action]), -1e-12)
-        return Asked(np.where(batch.action, base * factor[batch.within("token", "turn")], 0.0), bill)
+        return Asked(np.where(batch.action, base * factor[batch.within("token", unit)], 0.0), bill)
+
+    def answer_logp(self, batch: Batch, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
+        r, task = self.rollouts, self.rollouts.task
+        with oracle():
+            value = truth(task, r.theta).V
+        row, time = place(task, batch, axis)
+        prompt, state = r.prompt[row], r.states[row, time]
+        chance = np.clip(value[prompt, time, state], 1e-6, 1.0)
+        mixed = (1 - self.skill) * chance.mean() + self.skill * chance
+        seen = task.observation[prompt, time, state]
+        error = self.noise * np.sqrt(12.0) * (frozen_uniform(seen, time) - 0.5)
+        return Asked(np.minimum(np.log(mixed) + error, 0.0), Bill(scored=float(batch.n_tokens)))

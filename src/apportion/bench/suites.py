@@ -90,7 +90,8 @@ class Plan:
         return tuple(
             Cell(method, id_, seed, measure)
             for id_, task in self.tasks.items()
-            for method in self.entrants
+            for method, entrant in self.entrants.items()
+            if entrant.fits(task.layout)
             for seed in self.seeds
             for measure in self.settings.measures
             if measure != "learning" or self._learns(method, task.horizon)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ApportionError
+from .records import Layout
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -31,6 +32,8 @@ class Task:
     context (P, T, S): row of the policy table; features (C, D) ties rows together, so that
     logits = offset + features @ theta, with theta (D, A), zero at the start.
     fork (P, T): where the choice matters. words (A, L): the tokens that spell each action.
+    roles (T,): which agent acts at each turn (layout "team").
+    reference (C, A): logits of the reference policy; None: the policy that training starts from.
     """
 
     id: str
@@ -48,6 +51,9 @@ class Task:
     fork: Bool
     words: Int
     definition: dict[str, Any] = field(default_factory=dict)
+    layout: Layout = "turns"
+    roles: Int | None = None
+    reference: Float | None = None
 
     def __post_init__(self) -> None:
         P, T, S = self.context.shape
@@ -67,6 +73,10 @@ class Task:
             raise ApportionError(f"task {self.id}: success must lie in [0, 1]")
         if np.unique(self.words, axis=0).shape[0] != A:
             raise ApportionError(f"task {self.id}: words must spell every action differently")
+        if self.layout == "steps" and not all(np.isin(x, (0.0, 1.0)).all() for x in (self.start, self.kernels)):
+            raise ApportionError(f"task {self.id}: steps follow from the text: start and kernels must hold 0 and 1 only")
+        if (self.layout == "team") != (self.roles is not None) or (self.roles is not None and self.roles.shape != (T,)):
+            raise ApportionError(f"task {self.id}: roles must name an agent for each of the {T} turns, for a team only")
         pairs = np.stack([self.observation[:, :T].ravel(), self.context.ravel()], axis=1)
         if np.unique(pairs, axis=0).shape[0] != np.unique(pairs[:, 0]).size:
             raise ApportionError(f"task {self.id}: one observation has two contexts: the policy cannot know more than it sees")
@@ -84,15 +94,27 @@ class Task:
         return int(self.kernels.shape[2])
 
     @property
+    def agents(self) -> int:
+        return 1 if self.roles is None else int(self.roles.max()) + 1
+
+    @property
     def start_theta(self) -> Float:
         return np.zeros((self.features.shape[1], self.actions))
 
     def policy(self, theta: Float) -> Float:
         """pi (C, A) = softmax(offset + features @ theta)."""
-        logits = self.offset + self.features @ theta
+        return self._softmax(self.offset + self.features @ theta)
+
+    @staticmethod
+    def _softmax(logits: Float) -> Float:
         weight = np.exp(logits - logits.max(axis=1, keepdims=True))
         pi: Float = weight / weight.sum(axis=1, keepdims=True)
         return pi
+
+    @property
+    def reference_policy(self) -> Float:
+        """pi (C, A) of the reference: what a KL penalty or an implicit reward compares with."""
+        return self._softmax(self.offset if self.reference is None else self.reference)
 
     @cached_property
     def context_of(self) -> Int:
@@ -133,7 +155,7 @@ class Task:
                 digest.update(f.name.encode() + str(value.shape).encode() + np.ascontiguousarray(value).tobytes())
         return {
             "id": self.id, "title": self.title, "family": self.family, "tags": list(self.tags),
-            "horizon": self.horizon, "prompts": self.prompts, "actions": self.actions,
+            "horizon": self.horizon, "prompts": self.prompts, "actions": self.actions, "layout": self.layout,
             "definition": self.definition, "sha256": digest.hexdigest(),
         }  # fmt: skip
 

@@ -43,6 +43,7 @@ def about(credit: Credit, config: Mapping[str, Any]) -> dict[str, Any]:
         "segment": credit.segment,
         "loss": {
             "ratio": loss.ratio,
+            "form": loss.form,
             "denominator": loss.denominator,
             "rescale": loss.rescale,
             "clip": loss.clip is not None,  # one range per unit: too much for a table, but its loss must not go unseen

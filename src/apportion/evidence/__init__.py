@@ -1,6 +1,7 @@
 """Live sources, recorded evidence and what both cost."""
 
 from .bill import Bill
-from .sources import SOURCES, Asked, Evidence, Judge, Learned, Policy, Sampler
+from .rubrics import Rubric
+from .sources import SOURCES, Answerer, Asked, Evidence, Judge, Learned, Policy, Replayer, Sampler
 
-__all__ = ["SOURCES", "Asked", "Bill", "Evidence", "Judge", "Learned", "Policy", "Sampler"]
+__all__ = ["SOURCES", "Answerer", "Asked", "Bill", "Evidence", "Judge", "Learned", "Policy", "Replayer", "Rubric", "Sampler"]

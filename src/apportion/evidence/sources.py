@@ -17,6 +17,7 @@ from ..batch import Batch
 from ..errors import OptionError
 from ..words import Axis, Provenance
 from .bill import Bill
+from .rubrics import Rubric
 
 Array = NDArray[Any]
 
@@ -90,6 +91,23 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
+class Replayer(Protocol):
+    """A sampler that can also run whole rollouts again; ask ``isinstance(sampler, Replayer)``."""
+
+    def replay(self, batch: Batch, fresh: Array, k: int, rng: np.random.Generator) -> Asked:
+        """Reward of each episode (trajectory, where there are none) run again, shape (episodes, k).
+
+        ``fresh``: bool per choice (step, or turn where steps are not given). Those choices are
+        drawn anew from the policy, all others are made as they were, whatever they now lead to.
+        """
+        ...
+
+    def greedy(self, batch: Batch, rng: np.random.Generator) -> Asked:
+        """Reward of one rollout per group with the likeliest action at every choice, shape (groups,)."""
+        ...
+
+
+@runtime_checkable
 class Policy(Protocol):
     """Scores tokens the policy already wrote, possibly under an altered context."""
 
@@ -104,13 +122,29 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class Answerer(Protocol):
+    """A policy that can also say how likely the right answer is; ask ``isinstance(policy, Answerer)``."""
+
+    def answer_logp(self, batch: Batch, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
+        """Mean log-probability per token of the reference answer, forced after each prefix.
+
+        Shape (count of ``axis``,): "prefix", or "step_prefix" where steps are finer than turns.
+        Privileged: the policy does not know the reference when it acts.
+        """
+        ...
+
+
+@runtime_checkable
 class Judge(Protocol):
     """Scores units of a batch with a process reward model or a language model."""
 
     provenance: Provenance
 
-    def score(self, batch: Batch, unit: Axis, rng: np.random.Generator) -> Asked:
-        """One score in [-1, 1] per unit; NaN where the answer could not be parsed."""
+    def score(self, batch: Batch, unit: Axis, rng: np.random.Generator, *, rubric: Rubric | None = None) -> Asked:
+        """One score per unit; NaN where the answer could not be parsed.
+
+        With a rubric one of its levels; without, a process reward in [-1, 1].
+        """
         ...
 
 

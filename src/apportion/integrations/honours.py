@@ -44,6 +44,8 @@ def check(result: Credit | Preferences, trainer: Honours) -> list[str]:
         raise OptionError(
             f"{where}: loss.ratio = {loss.ratio!r}, but the trainer's ratio is per {' or '.join(sorted(trainer.ratios))}"
         )
+    if loss.ratio != "token" and loss.form == "product":
+        raise OptionError(f"{where}: loss.form = 'product', but the trainer takes the geometric mean of a {loss.ratio}'s ratios")
     if loss.clip is not None:
         raise OptionError(f"{where}: loss.clip gives every {result.level} a clip range of its own")
     if loss.rescale is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..batch import Batch
 from ..credit import Credit
-from ..ops.groups import standardise
+from ..ops.groups import group_mean, standardise
 from ..registry import method
 from ..words import Single
 
@@ -23,7 +25,9 @@ def rloo(batch: Batch, *, single: Single = "error") -> Credit:
         A_i = R_i - 1/(n-1) sum_{j != i} R_j = n/(n-1) (R_i - mean R)
 
     R (N,) is the total reward; a KL penalty in the reward, as in the paper, belongs in ``token_reward``.
-    One value per trajectory, the same on all its policy tokens. No std, no whitening.
+    One value per trajectory, the same on all its policy tokens. No std, no whitening. In a batch with
+    episodes (several agents' trajectories with one fate) the others are those of *other* episodes:
+    a teammate's reward is the rollout's own.
 
     single: what a prompt with one rollout gets: an error by default; "raw", its reward without a
     baseline (verl); or "zero".
@@ -33,5 +37,14 @@ def rloo(batch: Batch, *, single: Single = "error") -> Credit:
     Source: Ahmadian et al., Back to Basics, ACL 2024 (2402.14740); estimator of Kool et al. 2019; verl
     ``compute_rloo_outcome_advantage``.
     """
-    over = batch.within("trajectory", "group")
-    return Credit.of(batch, "trajectory", standardise(batch.reward, over, baseline="leave_one_out", single=single))
+    over, reward = batch.within("trajectory", "group"), batch.reward
+    if batch.episode is None:
+        return Credit.of(batch, "trajectory", standardise(reward, over, baseline="leave_one_out", single=single))
+    episode = batch.within("trajectory", "episode")
+    mean = group_mean(reward, episode)[0]
+    # an episode counts as often as it has trajectories; leaving it out is leaving all of them out
+    own = np.bincount(episode)[episode].astype(np.float64)
+    size = np.bincount(over)[over]
+    lone = standardise(mean, batch.within("episode", "group"), baseline="leave_one_out", single=single)[episode]
+    others = (np.bincount(over, weights=reward)[over] - own * mean[episode]) / np.maximum(size - own, 1)
+    return Credit.of(batch, "trajectory", np.where(size > own, reward - others, lone))

@@ -104,7 +104,8 @@ def hashed_features(
     blank = np.full(1, NONE)
     whole = np.concatenate([sequence_hash(seen, ends), blank])[run] if n_runs else np.full(run.size, NONE)
     opening = np.concatenate([seen[ends[:-1]], blank])[run]
-    last = np.concatenate([seen[ends[1:] - 1], blank])[run]
+    # what stands right before the unit's own words, whoever wrote it: seen, or the end of the step before
+    last = np.where(first > offsets[first_unit], hashed[first - 1], NONE)
     prompted = (run[first_unit] >= 0) & (np.append(start, -1)[run[first_unit]] == offsets[first_unit])
     prompt = np.where(prompted, whole[first_unit], NONE)
     topic = np.where(prompted, opening[first_unit], NONE)

@@ -91,25 +91,29 @@ def sample(
     actions = np.full((n, T), -1, dtype=np.int64)
     reward = np.empty(n)
     tables = (np.cumsum(kernels, axis=3), kernel_of, context, np.cumsum(policy, axis=1), success)
-    _roll(*tables, prompt, time, state, seeds, 1, states, actions, reward, A, True)
+    _roll(*tables, prompt, time, state, seeds, 1, states, actions, reward, A, True, np.empty((0, 0), dtype=np.int64))
     return states, actions, reward
 
 
 def continue_from(
     kernels: Float, kernel_of: Int, context: Int, policy: Float, success: Float,
-    prompt: Int, time: Int, state: Int, k: int, seeds: Any,
+    prompt: Int, time: Int, state: Int, k: int, seeds: Any, forced: Int | None = None,
 ) -> Float:  # fmt: skip
-    """Rewards (n, k) of k independent continuations from each of n situations; nothing is stored."""
+    """Rewards (n, k) of k independent continuations from each of n situations; nothing is stored.
+
+    forced (n, T): actions to take whatever the policy says; -1 where it draws.
+    """
     n, A = prompt.size, policy.shape[1]
     reward = np.empty(n * k)
     none = np.empty((1, 1), dtype=np.int64)
     tables = (np.cumsum(kernels, axis=3), kernel_of, context, np.cumsum(policy, axis=1), success)
-    _roll(*tables, prompt, time, state, seeds, k, none, none, reward, A, False)
+    held = np.empty((0, 0), dtype=np.int64) if forced is None else forced
+    _roll(*tables, prompt, time, state, seeds, k, none, none, reward, A, False, held)
     return reward.reshape(n, k)
 
 
 @jit
-def _roll(ck, kernel_of, context, cp, success, prompt, time, state, seeds, k, states, actions, reward, A, store):  # type: ignore[no-untyped-def]
+def _roll(ck, kernel_of, context, cp, success, prompt, time, state, seeds, k, states, actions, reward, A, store, forced):  # type: ignore[no-untyped-def]
     T = context.shape[1]
     S = ck.shape[1]
     for i in range(prompt.size):
@@ -128,6 +132,8 @@ def _roll(ck, kernel_of, context, cp, success, prompt, time, state, seeds, k, st
                 a = 0
                 while a < A - 1 and u >= cp[c, a]:
                     a += 1
+                if forced.size and forced[i, t] >= 0:
+                    a = forced[i, t]
                 z = z + np.uint64(0x9E3779B97F4A7C15)
                 x = z
                 x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,0 +1,119 @@
+"""Chains of thought: steps of one answer, where only the prompt is seen and everything follows from the text.
+
+A chain is sound, has a slip, or is lost (its *status*), and is worded in one of several ways. At a fork
+one action keeps the status, one slips and the others lose the thread; a later fork can mend it. At
+every routine step all actions have exactly the same Q: they only choose words. No dice but the
+verifier's: the last status and the prompt set the chance of reward.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .tabular import Float, Task, binary_words
+
+CLASSES = 4
+ROUTINE_KINDS = 8
+SOUND, SLIP, LOST = range(3)
+
+
+def reasoning(
+    id_: str,
+    *,
+    horizon: int,
+    title: str,
+    tags: tuple[str, ...] = (),
+    forks: int = 3,
+    mends: bool = False,
+    wordings: int = 2,
+    routine_entropy: float = 1.0,
+    prompts: int = 16,
+    tokens: int = 2,
+    width: int = 24,
+    seed: int = 0,
+) -> Task:
+    """Build one task of the family.
+
+    forks: how many steps decide, spread evenly. mends: whether the right action at a later fork makes
+    the chain sound again. wordings: how many ways every situation can be worded.
+    routine_entropy: 1 leaves routine choices nearly uniform, 0 makes them nearly certain. width:
+    features a context; contexts outnumber them, so parameters are shared.
+    """
+    rng = np.random.default_rng(seed)
+    A, S, T = 4, 3 * wordings, horizon
+    at = np.unique(np.round((np.arange(forks) + 0.5) / forks * T - 0.5).astype(np.int64))
+    kind = rng.integers(CLASSES, size=(prompts, forks))
+    kernel_of = np.zeros((prompts, T), dtype=np.int64)
+    kernel_of[:, at] = 1 + kind[:, : at.size]
+    fork = kernel_of > 0
+    status, _ = np.divmod(np.arange(S), wordings)
+    place = (np.arange(prompts)[:, None] * (T + 1) + np.arange(T + 1)) * S
+    number = np.cumsum(fork, axis=1) - 1
+    fork_context = (number * CLASSES + (kernel_of - 1))[:, :, None] * 3 + status
+    routine = forks * CLASSES * 3 + (np.arange(T) % ROUTINE_KINDS)[None, :, None] * 3 + status
+    context = np.where(fork[:, :, None], fork_context, np.broadcast_to(routine, fork_context.shape))
+    C = (forks * CLASSES + ROUTINE_KINDS) * 3
+    offset = rng.normal(size=(C, A)) * 0.7
+    right = np.arange(forks * CLASSES * 3) // 3 % CLASSES
+    offset[np.arange(right.size), right] -= 0.5  # the policy starts with a taste for the wrong action
+    calm = offset[forks * CLASSES * 3 :]
+    calm[np.arange(len(calm)), calm.argmax(axis=1)] += 6.0 * (1.0 - routine_entropy)
+    start = np.zeros((prompts, S))
+    start[:, 0] = 1.0
+    ease = np.linspace(0.0, 1.0, prompts)
+    success = np.stack([0.42 + 0.57 * ease, 0.15 + 0.5 * ease, 0.96 * ease**4], axis=1)
+    return Task(
+        id=id_, title=title, family="reasoning", tags=("credit", *tags),
+        start=start, kernels=_kernels(rng, A, wordings, mends), kernel_of=kernel_of, success=success[:, status],
+        observation=place[:, :, None] + np.arange(S)[None, None, :], context=context.astype(np.int64), offset=offset,
+        features=rng.normal(size=(C, width)) / np.sqrt(width), fork=fork, words=binary_words(A, tokens),
+        definition={
+            "horizon": T, "forks": at.tolist(), "mends": mends, "wordings": wordings, "routine_entropy": routine_entropy,
+            "tokens": tokens, "width": width, "seed": seed,
+        },
+        layout="steps",
+    )  # fmt: skip
+
+
+def _kernels(rng: np.random.Generator, A: int, wordings: int, mends: bool) -> Float:
+    """(1 + CLASSES, S, A, S) of 0 and 1: the routine kernel, then one per class of fork."""
+    S = 3 * wordings
+    words = rng.integers(wordings, size=(wordings, A))  # the words depend on the action, what they are worth does not
+    after = np.tile(np.arange(3)[None, :, None], (1 + CLASSES, 1, A))
+    for c in range(CLASSES):
+        slip, *lose = [(c + 1 + i) % A for i in range(A - 1)]
+        after[1 + c][:, slip] = np.maximum(after[1 + c][:, slip], SLIP)
+        after[1 + c][:, lose] = LOST
+        if mends:
+            after[1 + c][:, c] = SOUND
+    kernels: Float = np.zeros((1 + CLASSES, S, A, S))
+    for k in range(1 + CLASSES):
+        for s in range(S):
+            for a in range(A):
+                kernels[k, s, a, after[k, s // wordings, a] * wordings + words[s % wordings, a]] = 1.0
+    return kernels
+
+
+@cache
+def variants() -> dict[str, dict[str, Any]]:
+    """Arguments of every shipped variant, by id; one knob moves at a time from ``steps-30``."""
+    made: dict[str, dict[str, Any]] = {}
+    for T in (10, 30, 100):
+        made[f"reasoning/steps-{T}"] = {"horizon": T, "title": f"three forks in {T} steps of one answer", "tags": ("horizon",)}
+    knobs: dict[str, dict[str, Any]] = {
+        "mended": {"mends": True, "title": "a later fork can mend an earlier mistake"},
+        "sure-routine": {"routine_entropy": 0.5, "title": "routine steps are nearly certain"},
+        "long-steps": {"tokens": 8, "title": "steps of eight tokens"},
+    }
+    for name, knob in knobs.items():
+        made[f"reasoning/{name}"] = {"horizon": 30, "tags": (name,), **knob}
+    return made
+
+
+@cache
+def build(id_: str) -> Task:
+    """The shipped variant with this id."""
+    return reasoning(id_, **variants()[id_])

@@ -1,0 +1,114 @@
+"""The policy run again in the same world, its state restored exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..batch import Batch
+from ..errors import OptionError
+from ..evidence import Asked, Bill
+from ..ops.markov import continue_from, sample
+from ..words import Axis, Provenance
+from .layouts import choices, place, rows_of, to_batch
+from .tabular import Bool, Float, Int
+from .world import Rollouts
+
+
+class TabularSampler:
+    """Continues, branches and replays rollouts of a task; see :class:`apportion.evidence.Sampler`."""
+
+    provenance: Provenance = "exact_restore"
+
+    def __init__(self, rollouts: Rollouts) -> None:
+        self.rollouts = rollouts
+
+    def continuations(self, batch: Batch, prefixes: Int, k: int, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
+        r = self.rollouts
+        row, time = self._situation(batch, prefixes, axis)
+        values = self._run(row, time, r.states[row, time], k, rng)
+        return Asked(values, self._bill(self.rollouts.task.horizon - time, k))
+
+    def replay(self, batch: Batch, fresh: Bool, k: int, rng: np.random.Generator) -> Asked:
+        """Reward of every rollout (episode) with the choices marked ``fresh`` drawn anew, (episodes, k).
+
+        fresh: one per choice (step, or turn where steps are not given). All other actions are
+        taken again, whatever they now lead to. Billed from the first fresh choice on.
+        """
+        r = self.rollouts
+        at = choices(r.task, batch)
+        if fresh.shape != at.row.shape:
+            raise OptionError(f"fresh has shape {fresh.shape}, expected ({at.row.size},): one per {at.level}")
+        episode = batch.within(at.level, "episode")
+        row = np.zeros(batch.count("episode"), dtype=np.int64)
+        row[batch.within("trajectory", "episode")] = rows_of(r.task, batch)
+        forced = r.actions[row]
+        forced[episode[fresh], at.time[fresh]] = -1
+        time = np.where((forced < 0).any(axis=1), (forced < 0).argmax(axis=1), r.task.horizon)
+        values = self._run(row, time, r.states[row, time], k, rng, forced)
+        return Asked(values, self._bill(r.task.horizon - time, k))
+
+    def greedy(self, batch: Batch, rng: np.random.Generator) -> Asked:
+        """Reward of one rollout per group that takes the likeliest action at every choice, (groups,)."""
+        r = self.rollouts
+        row = np.zeros(batch.count("group"), dtype=np.int64)
+        row[batch.within("trajectory", "group")] = rows_of(r.task, batch)
+        pi = r.task.policy(r.theta)
+        best = np.eye(pi.shape[1])[pi.argmax(axis=1)]
+        time = np.zeros_like(row)
+        values = self._run(row, time, r.states[row, 0], 1, rng, policy=best)[:, 0]
+        return Asked(values, self._bill(r.task.horizon - time, 1))
+
+    def branch(self, batch: Batch, prefixes: Int, rng: np.random.Generator) -> tuple[Batch, Bill]:
+        r, T = self.rollouts, self.rollouts.task.horizon
+        if r.task.layout != "turns":
+            raise OptionError(f"branches are grown from turns; {r.task.id} has layout {r.task.layout!r}")
+        row, time = self._situation(batch, prefixes, "prefix")
+        seeds = rng.integers(2**63, size=row.size, dtype=np.uint64)
+        tables = (r.task.kernels, r.task.kernel_of, r.task.context, r.task.policy(r.theta), r.task.success)
+        states, actions, reward = sample(*tables, r.prompt[row], time, r.states[row, time], seeds)
+        shared = np.arange(T)[None, :] < time[:, None]
+        actions = np.where(shared, r.actions[row], actions)
+        states = np.where(np.arange(T + 1)[None, :] <= time[:, None], r.states[row], states)
+        node, parent = self._nodes(batch, row, shared)
+        self.rollouts = Rollouts(
+            r.task, r.theta, np.concatenate([r.states, states]), np.concatenate([r.actions, actions]),
+            np.concatenate([r.prompt, r.prompt[row]]), np.concatenate([r.group, r.group[row]]),
+            np.concatenate([r.reward, reward]),
+        )  # fmt: skip
+        grown = to_batch(self.rollouts, node=node, parent=parent, reference=batch.ref_logp is not None)
+        return grown, self._bill(T - time, 1)
+
+    def _run(
+        self, row: Int, time: Int, state: Int, k: int, rng: np.random.Generator,
+        forced: Int | None = None, policy: Float | None = None,
+    ) -> Float:  # fmt: skip
+        r = self.rollouts
+        pi = r.task.policy(r.theta) if policy is None else policy
+        seeds = rng.integers(2**63, size=row.size, dtype=np.uint64)
+        tables = (r.task.kernels, r.task.kernel_of, r.task.context, pi, r.task.success)
+        return continue_from(*tables, r.prompt[row], time, state, k, seeds, forced)
+
+    def _situation(self, batch: Batch, prefixes: Int, axis: Axis) -> tuple[Int, Int]:
+        """Row of the rollouts and time of each prefix; trajectories are found by their id."""
+        task = self.rollouts.task
+        rows, times = place(task, batch, axis)
+        row, time = rows[prefixes], times[prefixes]
+        if (time >= task.horizon).any():
+            raise OptionError("a sampler was asked to continue a finished trajectory: leave the last prefix out")
+        return row, time
+
+    def _nodes(self, batch: Batch, row: Int, shared: Bool) -> tuple[Int, Int]:
+        """Tree nodes of all turns, the new trajectories' included: shared turns keep their node."""
+        n, T = self.rollouts.actions.shape
+        node = (np.arange(n * T) if batch.node is None else batch.node).reshape(n, T)
+        fresh = node.max() + 1 + np.arange(row.size * T).reshape(-1, T)
+        node = np.concatenate([node, np.where(shared, node[row], fresh)])
+        parent = np.concatenate([np.full((node.shape[0], 1), -1), node[:, :-1]], axis=1)
+        return node.ravel(), parent.ravel()
+
+    def _bill(self, left: Int, k: int) -> Bill:
+        task = self.rollouts.task
+        done = float(left.sum() * k)
+        if task.layout == "steps":  # a step's lead and echo are written too
+            return Bill(generated=done * (task.words.shape[1] + 2))
+        return Bill(generated=done * task.words.shape[1], env_steps=done)
