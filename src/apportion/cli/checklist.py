@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json as _json
 import shutil
 import textwrap
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import OptionError
-from .common import AsJson
+from . import checklist_evidence
+from .common import AsJson, names_in
 
 if TYPE_CHECKING:
     from ..checklist.form import Document
     from ..checklist.items import Item
+
+_SETTINGS = ("reasoning", "agentic", "multi-agent")
+
+
+def _ids(incomplete: str) -> list[tuple[str, str]]:
+    from ..checklist.items import extension, items
+
+    return [(id_, item.question) for id_, item in {**items(), **extension()}.items() if id_.startswith(incomplete)]
+
+
+def _methods(incomplete: str) -> list[str]:
+    return names_in("survey/papers", ".yaml", incomplete)
+
+
+def _settings(incomplete: str) -> list[str]:
+    return [word for word in _SETTINGS if word.startswith(incomplete)]
+
+
+def _formats(incomplete: str) -> list[str]:
+    from ..checklist.render import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
 
 app = typer.Typer(
     help="The survey's reporting checklist: 14 items, a form, what is missing in it, and a table for the appendix.",
@@ -29,7 +51,7 @@ app = typer.Typer(
 FormPath = Annotated[
     Path, typer.Argument(metavar="FORM", help="A form, as `apportion checklist init` writes it.", show_default=False)
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write (default: the terminal).")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write (default: the terminal).")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 
 
@@ -60,10 +82,19 @@ def items_command(
 
 @app.command("init")
 def init_command(
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; '-' for the terminal.")] = Path("report.yaml"),
-    title: Annotated[str | None, typer.Option(help="Title of the paper or run.")] = None,
-    method: Annotated[str | None, typer.Option(help="Id of the method, or its name.")] = None,
-    setting: Annotated[str | None, typer.Option(help="reasoning, agentic, multi-agent; several separated by commas.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write; '-' for the terminal.")] = Path(
+        "report.yaml"
+    ),
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Title of the paper or run.")] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="ID", help="Id of the method, or its name.", autocompletion=_methods)
+    ] = None,
+    setting: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS", help="reasoning, agentic, multi-agent; several separated by commas.", autocompletion=_settings
+        ),
+    ] = None,
     extension: Annotated[bool, typer.Option("--extension", help="With our additions to the survey's items.")] = False,
     force: Force = False,
 ) -> None:
@@ -110,7 +141,7 @@ def lint_command(
 @app.command("render")
 def render_command(
     form: FormPath,
-    format: Annotated[str, typer.Option("--format", help="md, latex or html.")] = "md",
+    format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="md, latex or html.", autocompletion=_formats)] = "md",
     output: Output = None,
     force: Force = False,
 ) -> None:
@@ -183,9 +214,8 @@ _ANSWERS = ("reported", "partial", "not_reported", "not_applicable")
 
 
 def _setting(word: str) -> str:
-    known = ["reasoning", "agentic", "multi-agent"]
-    if word not in known:
-        raise OptionError(f"--setting {word}: {_near(word, known)}")
+    if word not in _SETTINGS:
+        raise OptionError(f"--setting {word}: {_near(word, _SETTINGS)}")
     return word
 
 
@@ -217,11 +247,4 @@ def _width() -> int:
     return min(shutil.get_terminal_size().columns, 120)
 
 
-def _more() -> None:
-    """The commands that bring evidence, where they are there."""
-    if importlib.util.find_spec("apportion.cli.checklist_evidence"):
-        more: Any = importlib.import_module("apportion.cli.checklist_evidence")
-        app.registered_commands.extend(more.app.registered_commands)
-
-
-_more()
+app.registered_commands.extend(checklist_evidence.app.registered_commands)
