@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from apportion.checklist.score import score
 from apportion.checklist.scorecards import SCORED, claimed, evidence, published
 from apportion.survey import record
 from apportion.survey.terms import ITEMS
@@ -31,6 +32,22 @@ TABLE = {
 def test_a_published_scorecard_is_what_the_record_says(id_: str) -> None:
     column = SCORED.index(id_)
     assert published(record(id_)) == {item: WORDS[row[column]] for item, row in TABLE.items()}
+
+
+@pytest.mark.parametrize(
+    ("id_", "required", "recommended"),
+    [
+        ("hicra", (5, 2, 2, 1), (1, 2, 0, 1)),
+        ("gigpo", (6, 1, 2, 1), (0, 2, 1, 1)),
+        ("m_grpo", (4, 1, 4, 1), (0, 0, 3, 1)),
+    ],
+)
+def test_the_score_of_a_published_scorecard(id_: str, required: tuple[int, ...], recommended: tuple[int, ...]) -> None:
+    """Reported, partial, not reported and unscored, counted by hand in the table: 10 required and 4 recommended."""
+    found = score(published(record(id_)))
+    for tally, expected in ((found.required, required), (found.recommended, recommended)):
+        assert (tally.reported, tally.partial, tally.not_reported, tally.unanswered) == expected
+        assert tally.of == sum(expected)
 
 
 def test_two_items_are_not_scored_in_the_table() -> None:

@@ -56,7 +56,7 @@ def _counts(one: Covered) -> str:
 
 def _audit(audit: Audit, found: Coverage, width: int) -> Iterator[str]:
     yield f"Published, not ours: {audit.title}"
-    yield from _wrapped(f"{audit.source}; {audit.of} papers: {audit.papers}; {audit.how}. Read {audit.at}.", width, 2)
+    yield from _wrapped(f"{audit.source}; {audit.of} papers, {audit.papers}; {audit.how}. Read {audit.at}.", width, 2)
     ours = {one.item: one for one in found.items}
     more = contradicting(found, audit)
     for field in audit.fields:
@@ -65,6 +65,8 @@ def _audit(audit: Audit, found: Coverage, width: int) -> Iterator[str]:
         yield from _wrapped(f"counts: {field.definition}", width, 4)
         yield from _wrapped(f"ours ({field.item}), of {found.of}: {_counts(ours[field.item])}", width, 4)
         yield from _wrapped(f"why they part: {field.differs}", width, 4)
+        if audit.same_papers and (own := ours[field.item].origins.get("survey")):
+            yield from _wrapped(f"{own} of ours are the survey's own word: agreement there is no second reading.", width, 4)
         if field.name in more:
             yield from _wrapped(f"we count as reported: {', '.join(more[field.name])}", width, 4)
 

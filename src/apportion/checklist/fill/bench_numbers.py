@@ -11,6 +11,7 @@ from ...bench.records import plain_name
 from ...bench.store import TIMINGS
 from ...report.numbers import digits
 from .bench import Look
+from .proof import tidy
 
 Given = tuple[Any, ...] | str
 _UNTRAINED = "nothing was trained by this method in this run (measure: learning)"
@@ -36,7 +37,7 @@ def baseline_budget(look: Look) -> Given:
             f"{_runs(count)} each, on the same grid; each run had the same budget and stops when it reaches the target"
         )
         where = ("results.parquet:learning.cost", "manifest.json:prices", "manifest.json:settings.learning")
-        return "reported", {"method": _round(mine), "baseline": _round(their), "unit": "cost"}, where, why
+        return "reported", {"method": tidy(mine), "baseline": tidy(their), "unit": "cost"}, where, why
     return _UNTRAINED if not look.trained else "no episode-level baseline was trained in this run"
 
 
@@ -92,7 +93,7 @@ def credit_overhead(look: Look) -> Given:
         for name in (*_WORK, "price"):
             if name in cell and np.isfinite(cell[name]).any():
                 label = "total price, rollouts included" if name == "price" else name
-                found[label + suffix] = _round(float(np.nanmean(cell[name])))
+                found[label + suffix] = tidy(float(np.nanmean(cell[name])))
     if not found:
         return "the bill of a batch was not measured in this run (measure: cost)"
     where = tuple(f"results.parquet:cost.{name}" for name in (*_WORK, "price"))
@@ -104,10 +105,10 @@ def mean_length(look: Look) -> Given:
     lengths = _lengths(look, "turns")
     if isinstance(lengths, str):
         return lengths
-    value = {"turns": _round(float(np.average(lengths[0], weights=lengths[1])))}
+    value = {"turns": tidy(float(np.average(lengths[0], weights=lengths[1])))}
     tokens = _lengths(look, "tokens")
     if not isinstance(tokens, str):
-        value["tokens"] = _round(float(np.average(tokens[0], weights=tokens[1])))
+        value["tokens"] = tidy(float(np.average(tokens[0], weights=tokens[1])))
     elif look.length == "tokens":
         return tokens
     return "reported", value, _where(look), _HOW
@@ -120,7 +121,7 @@ def length_distribution(look: Look) -> Given:
     values, weights = lengths
     order = np.argsort(values)
     middle = values[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)]
-    value = {"min": _round(values.min()), "median": _round(middle), "max": _round(values.max()), "unit": look.length}
+    value = {"min": tidy(values.min()), "median": tidy(middle), "max": tidy(values.max()), "unit": look.length}
     return "reported", value, _where(look), _HOW
 
 
@@ -181,7 +182,7 @@ def rollout_budget_tokens(look: Look) -> Given:
             total += float(np.nansum(cell["updates"])) * batch * int(look.run.tasks[task]["horizon"]) * (look.tokens(task) or 0)
     why = "updates x batch x turns x tokens a turn, over all training runs of the method; it samples nothing besides"
     where = ("results.parquet:learning.updates", "manifest.json:tasks", "results.parquet:cost.generated")
-    return "reported", {"tokens": _round(total)}, where, why
+    return "reported", {"tokens": tidy(total)}, where, why
 
 
 def tuning_budget_both_arms(look: Look) -> Given:
@@ -222,12 +223,6 @@ def _cell_of(name: str) -> tuple[str, str]:
 
 def _runs(count: int) -> str:
     return f"{count} training run{'s' if count != 1 else ''}"
-
-
-def _round(value: float) -> float | int:
-    """Six digits, and whole where it is whole."""
-    found = float(f"{float(value):.6g}") if abs(float(value)) < 1e6 else float(round(float(value)))
-    return int(found) if found.is_integer() else found
 
 
 ASKED: dict[str, Callable[[Look], Given]] = {

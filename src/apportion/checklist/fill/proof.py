@@ -55,3 +55,9 @@ def collect(asked: Mapping[str, Callable[[], tuple[Any, ...] | str]], why_not: s
         given = asked[id_]() if id_ in asked else why_not
         found.append(Gap(id_, given) if isinstance(given, str) else Proof(id_, *given))
     return tuple(found)
+
+
+def tidy(value: float) -> float | int:
+    """A number as a form holds it: six digits, whole numbers whole."""
+    found = float(f"{float(value):.6g}") if abs(float(value)) < 1e6 else float(round(float(value)))
+    return int(found) if found.is_integer() else found

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...edges.yaml_lines import NotYaml, parse, plain
-from .proof import FillError, Finding, collect
+from .proof import FillError, Finding, collect, tidy
 
 Given = tuple[Any, ...] | str
 STATE, CARD = "trainer_state.json", "README.md"
@@ -90,11 +90,11 @@ def _mean_length(look: Look) -> Given:
     mean = sum(steps * entry[MEAN] for steps, entry in look.entries) / weight
     why = f"mean over {weight} steps of training of the tokens the policy wrote"
     if look.setting == ("reasoning",):
-        return "reported", {"tokens": round(mean, 2)}, (look.at(MEAN),), why
+        return "reported", {"tokens": tidy(mean)}, (look.at(MEAN),), why
     missing = (
         "turns, which agents are measured in, are not logged" if look.setting else "the form names no setting: agents need turns"
     )
-    return "partial", {"tokens": round(mean, 2)}, (look.at(MEAN),), f"{why}; {missing}"
+    return "partial", {"tokens": tidy(mean)}, (look.at(MEAN),), f"{why}; {missing}"
 
 
 def _length_distribution(look: Look) -> Given:
@@ -103,7 +103,7 @@ def _length_distribution(look: Look) -> Given:
     if not least or not most:
         return "the log has no smallest and largest length"
     why = "no median is logged; an entry averages the smallest and largest of its batches, so the true ends may lie further out"
-    return "partial", {"min": min(least), "max": max(most), "unit": "tokens"}, (look.at(LEAST), look.at(MOST)), why
+    return "partial", {"min": tidy(min(least)), "max": tidy(max(most)), "unit": "tokens"}, (look.at(LEAST), look.at(MOST)), why
 
 
 def _gpu_hours(look: Look) -> Given:

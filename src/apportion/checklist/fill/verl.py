@@ -19,7 +19,7 @@ from typing import Any
 from ...edges.yaml_lines import NotYaml, parse, plain
 from ...registry import methods
 from ...survey import records
-from .proof import FillError, Finding, collect
+from .proof import FillError, Finding, collect, tidy
 
 Given = tuple[Any, ...] | str
 CONFIGS = (".hydra/config.yaml", "config.yaml")
@@ -147,7 +147,7 @@ def _credit_overhead(look: Look) -> Given:
     seconds = look.column("timing_s/adv")
     if not seconds:
         return _NO_LOG if not look.steps else "the log has no timing_s/adv"
-    value = {"amounts": {"seconds of the advantage": _round(sum(seconds) / len(seconds))}, "per": "update"}
+    value = {"amounts": {"seconds of the advantage": tidy(sum(seconds) / len(seconds))}, "per": "update"}
     return "partial", value, (f"{look.log}:timing_s/adv",), f"time alone, mean over {look.whole}; calls of models are not logged"
 
 
@@ -165,17 +165,17 @@ def _gpu_hours(look: Look) -> Given:
     count = devices[0] * devices[1]
     why = f"{count} GPUs x the time of {look.whole}, without validation and start-up; which GPU is not logged"
     where = (f"{look.log}:timing_s/step", look.at("trainer.n_gpus_per_node"), look.at("trainer.nnodes"))
-    return "partial", {"hours": _round(sum(seconds) * count / 3600)}, where, why
+    return "partial", {"hours": tidy(sum(seconds) * count / 3600)}, where, why
 
 
 def _mean_length(look: Look) -> Given:
     tokens, messages = look.column("response_length/mean"), look.column("num_turns/mean")
     if not tokens:
         return _NO_LOG if not look.steps else "the log has no response_length/mean"
-    value, where = {"tokens": _round(sum(tokens) / len(tokens))}, (f"{look.log}:response_length/mean",)
+    value, where = {"tokens": tidy(sum(tokens) / len(tokens))}, (f"{look.log}:response_length/mean",)
     why = f"mean over {look.whole}"
     if not _single(look):
-        mean = f", {_round(sum(messages) / len(messages))} messages a rollout" if messages else ""
+        mean = f", {tidy(sum(messages) / len(messages))} messages a rollout" if messages else ""
         return "partial", value, where, f"{why}; counts what tools wrote as well, and num_turns counts messages, not turns{mean}"
     if look.setting == ("reasoning",):
         return "reported", value, where, why
@@ -192,7 +192,7 @@ def _length_distribution(look: Look) -> Given:
     if not least or not most:
         return _NO_LOG if not look.steps else "the log has no response_length/min and max"
     why = f"no median is logged; over {look.whole}" + ("" if _single(look) else "; counts what tools wrote as well")
-    value = {"min": _round(min(least)), "max": _round(max(most)), "unit": "tokens"}
+    value = {"min": tidy(min(least)), "max": tidy(max(most)), "unit": "tokens"}
     return "partial", value, (f"{look.log}:response_length/min", f"{look.log}:response_length/max"), why
 
 
@@ -286,8 +286,3 @@ def _name(path: str) -> str:
     """A model or data set by its public name; of a path on a machine the last two parts."""
     local = path.startswith(("/", "~", ".", "$")) or path.count("/") > 1
     return "/".join(Path(path).parts[-2:]) if local and len(Path(path).parts) > 2 else path
-
-
-def _round(value: float) -> float | int:
-    found = float(f"{value:.6g}")
-    return int(found) if found.is_integer() else found
