@@ -22,7 +22,7 @@ from apportion.words import Axis
 
 Int = NDArray[np.int64]
 SHAPES = (3, 2, 4)
-AXES: tuple[Axis, ...] = ("token", "step", "turn", "prefix", "step_prefix", "trajectory")
+AXES: tuple[Axis, ...] = ("token", "step", "turn", "prefix", "step_prefix", "trajectory", "episode", "group")
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,9 @@ def _turn(rng: np.random.Generator, node: int, parent: int) -> dict[str, Any]:
 
 def index(batch: Batch, axis: Axis, order: Int) -> Int:
     """Where the units of ``axis`` come from when trajectories are put in this order."""
+    if axis in ("episode", "group"):  # numbered by first appearance
+        whole = batch.within("trajectory", axis)[order]
+        return whole[np.sort(np.unique(whole, return_index=True)[1])]
     owner = batch.within(axis, "trajectory")
     return np.concatenate([np.flatnonzero(owner == i) for i in order])
 
