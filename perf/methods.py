@@ -46,7 +46,7 @@ def batch(tokens: int, turns: int = 16, length: int = 256, group: int = 8, seed:
 
     Groups of ``group`` share up to half of their turns with their first member (one prefix tree
     each) and meet four states a turn. Columns: token ids, log-probabilities, values; turn nodes,
-    parents, process scores; state keys; outcomes, groups, limit.
+    parents, process scores; state keys; outcomes, groups, limit; two agents an episode.
     """
     rng = np.random.default_rng(seed)
     n = max(tokens // length // group, 1) * group
@@ -70,7 +70,11 @@ def batch(tokens: int, turns: int = 16, length: int = 256, group: int = 8, seed:
         outcome=rng.integers(0, 2, n).astype(np.float64),
         state=Codes.of(state.ravel()),
         ids=ids.ravel(),
+        agent=Codes.of(np.arange(n) % 2),
+        episode=Codes.of(np.arange(n) // 2),
         logp=-rng.exponential(size=action.size),
+        ref_logp=-rng.exponential(size=action.size),
+        entropy=rng.exponential(size=action.size),
         value=rng.normal(size=action.size),
         process=rng.uniform(-1, 1, n * turns),
         node=node.ravel(),
