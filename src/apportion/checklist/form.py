@@ -277,12 +277,16 @@ def _block(value: Any) -> Any:
 
 
 def _flow(value: Any) -> Any:
-    """Lists and mappings on one line."""
+    """Lists and mappings on one line where they fit: one that is broken over lines may not be read back."""
     if isinstance(value, Mapping):
         found: CommentedMap | CommentedSeq = CommentedMap({k: _flow(v) for k, v in value.items()})
     elif isinstance(value, list | tuple):
         found = CommentedSeq([_flow(v) for v in value])
     else:
         return value
-    found.fa.set_flow_style()
+    if len(repr(value)) <= _ONE_LINE:
+        found.fa.set_flow_style()
     return found
+
+
+_ONE_LINE = 70

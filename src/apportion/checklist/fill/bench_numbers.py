@@ -86,19 +86,25 @@ def gpu_hours(look: Look) -> Given:
 
 
 def credit_overhead(look: Look) -> Given:
-    found: dict[str, float] = {}
-    cells = look.cells("cost", look.own)
-    for (task, _, _), cell in cells.items():
-        suffix = f" ({task})" if len(cells) > 1 else ""
-        for name in (*_WORK, "price"):
-            if name in cell and np.isfinite(cell[name]).any():
-                label = "total price, rollouts included" if name == "price" else name
-                found[label + suffix] = tidy(float(np.nanmean(cell[name])))
-    if not found:
+    """The bill of one batch beyond its rollouts, on the run's longest task."""
+    cells = {task: cell for (task, _, _), cell in look.cells("cost", look.own).items()}
+    measured = [task for task, cell in cells.items() if np.isfinite(cell.get("generated", np.nan)).any()]
+    if not measured:
         return "the bill of a batch was not measured in this run (measure: cost)"
-    where = tuple(f"results.parquet:cost.{name}" for name in (*_WORK, "price"))
-    why = "beyond the rollouts, mean over seeds at the starting policy; the price is of everything, by the manifest's prices"
-    return "reported", {"amounts": found, "per": "trajectory"}, where, why
+    task = max(measured, key=lambda id_: int(look.run.tasks[id_]["horizon"]))
+    cell = cells[task]
+    names = [name for name in (*_WORK, "price") if np.isfinite(cell.get(name, np.nan)).any()]
+    amounts = {name: tidy(float(np.nanmean(cell[name]))) for name in names}
+    why = (
+        "counts are beyond the rollouts, price is of everything by the manifest's prices; mean over seeds at the starting policy"
+        + (f"; {task} is the longest of {len(measured)} tasks" if len(measured) > 1 else "")
+    )
+    return (
+        "reported",
+        {"amounts": amounts, "per": f"trajectory of {task}"},
+        tuple(f"results.parquet:cost.{n}" for n in names),
+        why,
+    )
 
 
 def mean_length(look: Look) -> Given:
