@@ -12,7 +12,7 @@ from apportion.checklist.items import extension, items
 from apportion.checklist.render import FORMATS, render, shown
 from apportion.checklist.template import blank
 
-from .checklist_forms import full
+from .checklist_forms import VALUES, full
 
 HOSTILE = "a | b & <script>x()</script> \\input{/etc/passwd} $x_1^2$ %c #d ~ {e} `f` [g](javascript:h) *i*\n\nj ‮ \x1b[31m é"
 
@@ -54,13 +54,21 @@ def cells(line: str) -> list[str]:
 
 
 def test_markdown_has_every_item_in_order() -> None:
-    lines = [line for line in render(full().form, "md").splitlines() if line.startswith("| ")]
+    document = full()
+    document.put("spread", Answer(answer="reported", value=VALUES["spread"], where=("Table 1",), why="Three of them"))
+    lines = [line for line in render(document.form, "md").splitlines() if line.startswith("| ")]
     rows = [[cell.strip() for cell in cells(line)] for line in lines]
     assert {len(row) for row in rows} == {5}
     numbers = [row[0] for row in rows[1:] if row[0]]
     assert numbers == [*map(str, range(1, 15)), *(f"E{n}" for n in range(1, 9))]
     spread = next(row for row in rows if row[0] == "10")
-    assert spread == ["10", r"Spread \(recommended\)", "reported", r"kind: std, over: training\_seeds, seeds: 3", "Table 1"]
+    assert spread == [
+        "10",
+        r"Spread \(recommended\)",
+        "reported",
+        r"kind: std; over: training\_seeds; seeds: 3. Three of them",
+        "Table 1",
+    ]
 
 
 def test_the_extension_is_labelled_as_ours_and_only_there_when_the_form_has_it() -> None:
@@ -128,7 +136,7 @@ def test_a_row_of_latex_does_not_begin_with_what_the_line_break_would_take() -> 
 
 def test_values_in_words() -> None:
     assert (
-        shown({"amounts": {"judge_calls": 0, "resets": 2.5}, "per": "run"}) == "amounts: (judge calls: 0, resets: 2.5), per: run"
+        shown({"amounts": {"judge_calls": 0, "resets": 2.5}, "per": "run"}) == "amounts: (judge calls: 0; resets: 2.5); per: run"
     )
     assert shown([True, False, "x", 1]) == "yes, no, x, 1"
     assert shown(1234567.8) == "1234567.8"

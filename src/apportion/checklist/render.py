@@ -60,20 +60,14 @@ def parts(form: Form) -> tuple[Part, ...]:
 def _row(item: Item, answer: Answer) -> Row:
     number = f"E{item.number}" if item.priority == "extension" else str(item.number)
     title = item.title + (" (recommended)" if item.priority == "recommended" else "")
-    said = [shown(answer.value)] if answer.value is not None else []
-    return Row(
-        number,
-        title,
-        answer.answer.replace("_", " "),
-        "; ".join([*said, *([answer.why] if answer.why else [])]),
-        "; ".join(answer.where),
-    )
+    said = ". ".join([*([shown(answer.value)] if answer.value is not None else []), *([answer.why] if answer.why else [])])
+    return Row(number, title, answer.answer.replace("_", " "), said, "; ".join(answer.where))
 
 
 def shown(value: Any) -> str:
-    """A value in words: parts by name, separated by commas."""
+    """A value in words: parts by name, separated by semicolons."""
     if isinstance(value, Mapping):
-        return ", ".join(
+        return "; ".join(
             f"{k.replace('_', ' ')}: {f'({shown(v)})' if isinstance(v, Mapping) else shown(v)}" for k, v in value.items()
         )
     if isinstance(value, list | tuple):

@@ -61,10 +61,12 @@ def items_command(
         list[str] | None, typer.Argument(metavar="[ID]...", help="Only these, with what counts as which answer.")
     ] = None,
     extension: Annotated[bool, typer.Option("--extension", help="Our additions too.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of docs/checklist.md instead.")] = False,
     json: AsJson = False,
 ) -> None:
     """List the items, or explain some of them."""
     from ..checklist import items as data
+    from ..checklist.page import table
 
     every = {**data.items(), **data.extension()}
     for id_ in ids or ():
@@ -73,6 +75,9 @@ def items_command(
     chosen = [every[id_] for id_ in ids or (every if extension else data.items())]
     if json:
         typer.echo(_json.dumps([item.model_dump() for item in chosen], indent=2))
+        return
+    if markdown:
+        typer.echo(table(chosen), nl=False)
         return
     for item in chosen:
         _show(item, whole=bool(ids))
