@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 from ..edges.yaml_lines import NotPlain, NotYaml, located, parse, place, plain
 from ..errors import ApportionError
 from ..words import Status
+from . import memory
 from .coded import Coded, Text, best
 from .evidence import Facts, Level, level
 from .terms import (
@@ -197,8 +198,16 @@ def checked(name: str, data: Any, whole: Any, at: tuple[Any, ...], stem: str | N
 @functools.cache
 def records() -> Mapping[str, Record]:
     """All records by id, sorted."""
-    folder = Path(str(files(__package__) / "papers"))
-    return {path.stem: load(path) for path in sorted(folder.glob("*.yaml"))}
+    paths = sorted(Path(str(files(__package__) / "papers")).glob("*.yaml"))
+    key = memory.digest([(path.name, path.read_bytes()) for path in paths])
+    if (known := memory.recall(key)) is not None:
+        try:
+            return {path.stem: Record.model_validate(known[path.stem]) for path in paths}
+        except (KeyError, ValidationError):
+            pass  # not what was remembered for this version: the files decide
+    found = {path.stem: load(path) for path in paths}
+    memory.remember(key, {id_: r.model_dump(mode="json", by_alias=True, exclude_unset=True) for id_, r in found.items()})
+    return found
 
 
 def record(id_: str) -> Record:
