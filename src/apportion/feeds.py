@@ -52,5 +52,5 @@ def feeds(have: Iterable[str]) -> list[Feed]:
 
 
 def _feed(spec: Method, have: set[str], options: Mapping[str, Any] | None) -> Feed:
-    evidence = tuple(n for n in spec.evidence if n not in have)
+    evidence = tuple(n for n in spec.wanted(options) if n not in have)
     return Feed(spec.id, tuple(spec.lacking(have, options)), evidence, spec.source, spec.fit is not None)

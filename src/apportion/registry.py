@@ -67,8 +67,8 @@ class Method:
             if name not in self.evidence and name not in self.options:
                 known = sorted(self.options) or ["none"]
                 raise OptionError(f"{self.id} has no option '{name}'; it has: {', '.join(known)}")
-        arrays = {n: self._evidence(batch, n, given) for n in self.evidence}
         options = {n: v for n, v in given.items() if n not in self.evidence}
+        arrays = {n: self._evidence(batch, n, given) for n in self.evidence if given.get(n) is not None or n in self.wanted(options)}
         self._check_options(options)
         self.check_columns(batch, options)
         view = batch.only(self._columns())
@@ -77,7 +77,7 @@ class Method:
         chosen.pop("rng", None)  # a generator is no setting: it changes as it is used
         labels: dict[str, Any] = {"method": self.id, "options": chosen}
         if isinstance(result, Credit):
-            labels["evidence"] = {n: "column" if given.get(n) is None else "given" for n in self.evidence}
+            labels["evidence"] = {n: "column" if given.get(n) is None else "given" for n in arrays}
         # The method saw a view; its result names the whole batch (or the rows it took of it).
         if isinstance(result, Credit) and result.rows is not None:
             return replace(result, batch=batch.take(result.rows), **labels)
@@ -110,6 +110,11 @@ class Method:
         if {"outcome", "turn_reward", "token_reward"} & known:
             known.add("reward")
         return sorted(self.reads - known)
+
+    def wanted(self, options: Mapping[str, Any] | None = None) -> list[str]:
+        """Evidence it needs with these options: all, but what ``unless`` excuses."""
+        chosen = {**{n: p.default for n, p in self.options.items()}, **(options or {})}
+        return [n for n in self.evidence if n not in self.unless or chosen[self.unless[n][0]] != self.unless[n][1]]
 
     def check_columns(self, batch: Batch, options: Mapping[str, Any]) -> None:
         for name in self.lacking([*batch.present, *(["spans"] if batch.spans else [])], options):
@@ -175,7 +180,7 @@ def method(
 
     unit: what it credits. reads: batch columns it needs ("reward" stands for outcome,
     turn_reward and token_reward); may_read: columns it uses when the batch has them; all others
-    are hidden from it. unless: column -> (option, value): with that value the column is read but not
+    are hidden from it. unless: column or evidence -> (option, value): with that value it is read but not
     needed. evidence: recorded evidence by argument name, with the axis that keys it. source: which live source its
     ``collect`` asks. cost: extra cost a trajectory in T tokens, N units, K samples, G group size.
     unbiased: "yes", or why not. smallest: the smallest batch that works, as a Python expression;
