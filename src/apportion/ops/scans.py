@@ -44,6 +44,22 @@ def _suffix(r, offsets, gamma, out):  # type: ignore[no-untyped-def]
             out[t] = carry
 
 
+def prefix_sum(values: Float, offsets: Int) -> Float:
+    """C_t = sum of the values of the segment up to t, t included, shape of ``values``."""
+    out = np.empty(values.shape)
+    _prefix(frozen(values), frozen(offsets), out)
+    return out
+
+
+@jit
+def _prefix(values, offsets, out):  # type: ignore[no-untyped-def]
+    for i in range(offsets.size - 1):
+        carry = 0.0
+        for t in range(offsets[i], offsets[i + 1]):
+            carry += values[t]
+            out[t] = carry
+
+
 def suffix_min(x: Float, active: NDArray[np.bool_], offsets: Int, last: Float) -> Float:
     """Least active value from each position on, and ``last`` (shape (segments,)) after the end; inf if none."""
     out = np.empty(x.shape)
