@@ -19,6 +19,13 @@ FIGURE_FILTERS = {
     ],
 }
 
+KIND = "grid: granularity by methodology, marks by setting. tree: setting, granularity, methodology, names."
+
+
+def _kinds(incomplete: str) -> list[str]:
+    return [kind for kind in ("grid", "tree") if kind.startswith(incomplete)]
+
+
 site = typer.Typer(no_args_is_help=True, help="The inventory as one static page.")
 app.add_typer(site, name="site")
 
@@ -35,9 +42,7 @@ def figure(
     out: Annotated[Path, typer.Option("-o", "--out", help="The picture, an .svg or .png file 7 inches wide.")] = Path(
         "taxonomy.svg"
     ),
-    kind: Annotated[
-        str, typer.Option("--kind", help="grid: unit by way, marks by setting. tree: setting, unit, way, names.")
-    ] = "grid",
+    kind: Annotated[str, typer.Option("--kind", metavar="grid|tree", help=KIND, autocompletion=_kinds)] = "grid",
 ) -> None:
     """Draw the taxonomy of the survey's records, or of those that pass the filters."""
     from ..survey import papers

@@ -39,6 +39,8 @@ def write_figure(records: Iterable[Record], out: str | Path, *, kind: Kind = "gr
     path = Path(out)
     if path.suffix.lower() not in FORMATS:
         raise OptionError(f"{path.name}: a figure is written as {' or '.join(FORMATS)}; name the file so")
+    if not path.parent.is_dir():
+        raise OptionError(f"{path}: there is no folder {path.parent}")
     figure = draw(records, kind=kind, labels=labels)
     import matplotlib
 

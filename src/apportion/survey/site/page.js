@@ -3,7 +3,7 @@
   "use strict";
   const all = (selector, node = document) => [...node.querySelectorAll(selector)];
   const one = (selector, node = document) => node.querySelector(selector);
-  const form = one("#ask"), body = one("#records tbody"), panel = one("#panel"), content = one(".body", panel);
+  const form = one("#ask-form"), body = one("#record-table tbody"), panel = one("#record-panel"), content = one(".body", panel);
   const rows = all("tr", body), selects = all("select", form).filter((s) => s.name !== "sort");
   const state = { key: "name", way: 1 };
   document.documentElement.classList.add("script");
@@ -18,9 +18,9 @@
       row.hidden = !(fits && sought.every((word) => row.dataset.search.includes(word)));
     }
     const count = shown().length, s = rows.length === 1 ? "" : "s";
-    one("#count").textContent = count === rows.length ? `${count} record${s}` : `${count} of ${rows.length} record${s}`;
-    one("#nothing").hidden = count > 0;
-    one("#records").hidden = count === 0;
+    one("#record-count").textContent = count === rows.length ? `${count} record${s}` : `${count} of ${rows.length} record${s}`;
+    one("#no-record").hidden = count > 0;
+    one("#record-table").hidden = count === 0;
   }
 
   const value = (row, key) => one(`[data-key="${key}"]`, row).dataset.sort;
@@ -30,7 +30,7 @@
     Object.assign(state, { key, way });
     rows.sort((a, b) => way * compare(value(a, key), value(b, key)) || compare(value(a, "name"), value(b, "name")));
     body.append(...rows);
-    for (const head of all("#records thead th")) {
+    for (const head of all("#record-table thead th")) {
       const here = head.dataset.key === key;
       head.setAttribute("aria-sort", here ? (way > 0 ? "ascending" : "descending") : "none");
       one(".arrow", head).textContent = here ? (way > 0 ? "▲" : "▼") : "";
@@ -40,9 +40,12 @@
 
   const isRecord = (node) => node !== null && node.matches("article.record");
 
+  const named = () => document.getElementById(location.hash.slice(1));
+  let last = null; // the id of the record that was open last
+
   // The address says which record is open, so that it can be linked to and the back button closes it.
   function follow() {
-    const article = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const article = named();
     if (!isRecord(article)) {
       if (panel.open) panel.close();
       return;
@@ -54,13 +57,15 @@
       link.hidden = to === undefined;
       if (to !== undefined) link.href = `#${to}`;
     }
+    last = article.id;
     if (!panel.open) panel.showModal();
     panel.scrollTop = 0;
     one("h2", content).focus();
   }
 
   panel.addEventListener("close", () => {
-    if (isRecord(document.getElementById(decodeURIComponent(location.hash.slice(1))))) history.replaceState(null, "", location.href.split("#")[0]);
+    if (isRecord(named())) history.replaceState(null, "", location.href.split("#")[0]);
+    one(`tr[data-id="${last}"] a`, body).focus();
   });
   panel.addEventListener("click", (event) => {
     if (event.target === panel || event.target.closest("[data-close]")) panel.close();
@@ -74,7 +79,7 @@
   });
   form.addEventListener("reset", () => setTimeout(() => { sort("name", 1); filter(); }));
   one("[data-reset]").addEventListener("click", () => { form.reset(); form.elements.search.focus(); });
-  for (const button of all("#records thead button")) {
+  for (const button of all("#record-table thead button")) {
     button.addEventListener("click", () => {
       const key = button.closest("th").dataset.key;
       sort(key, state.key === key ? -state.way : key === "date" ? -1 : 1);
@@ -85,7 +90,7 @@
       form.elements.granularity.value = button.dataset.granularity;
       form.elements.methodology.value = button.dataset.methodology;
       filter();
-      one("#count").scrollIntoView({ block: "nearest" });
+      one("#record-count").scrollIntoView({ block: "nearest" });
     });
   }
   body.addEventListener("click", (event) => {
