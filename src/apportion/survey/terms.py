@@ -42,6 +42,7 @@ Need = Literal[
     "hindsight_model", "branching", "environment_reset", "policy_logp", "reference_logp", "entropy", "gold_answer",
     "privileged_information", "expert_demonstrations", "preference_pairs", "several_agents", "turn_rewards", "tool_execution",
     "auxiliary_model", "baseline_rollout", "counterfactual_rollouts", "fresh_actions", "contrast_prompts", "action_types",
+    "gradients", "coalition_values",
 ]  # fmt: skip
 
 #: The 14 items of the survey's reporting checklist, in its order; the ids are ours.
