@@ -110,9 +110,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "counterfactual_rollouts": "rollouts in which something was replaced or left out",
         "fresh_actions": "actions the policy is asked for at states it has been in",
         "contrast_prompts": "the same text scored under another prompt",
+        "action_types": "which kind of action each unit is",
         "gradients": "gradients of the policy, apart from those of the update",
         "coalition_values": "what subsets of the contributors are worth",
-        "action_types": "which kind of action each unit is",
     },
 }
 
