@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ def evidence(method: Method, b: ap.Batch, seed: int = 0) -> Evidence:
     found: Evidence = {}
     for name, axis in method.evidence.items():
         if getattr(b, name, None) is None:
-            values = rng.uniform(-1.0, 1.0, b.count(axis))
+            rubric = getattr(sys.modules[method.function.__module__], "RUBRIC", None)
+            values = rng.uniform(-1.0, 1.0, b.count(axis)) if rubric is None else rng.choice(rubric.levels, b.count(axis))
             found[name] = -np.abs(values) if name.endswith("logp") else values
     return found
 

@@ -111,12 +111,13 @@ class FakePolicy:
 
 @dataclass
 class FakeJudge:
-    """Scores drawn from ``rng``, uniform in [-1, 1]; the units in ``mute`` get no answer."""
+    """Scores drawn from ``rng``, uniform in [-1, 1] or levels of the rubric; the units in ``mute`` get no answer."""
 
     mute: Sequence[int] = ()
     provenance: Provenance = "model_judgement"
 
     def score(self, batch: Batch, unit: Axis, rng: np.random.Generator, *, rubric: Rubric | None = None) -> Asked:
-        values = rng.uniform(-1, 1, batch.count(unit))
+        n = batch.count(unit)
+        values = rng.uniform(-1, 1, n) if rubric is None else rng.choice(rubric.levels, n)
         values[list(self.mute)] = np.nan
         return Asked(values, Bill(judge_calls=float(values.size)))

@@ -8,6 +8,7 @@ the credit follows.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ def case(method: Method, seed: int, *, shapes: tuple[int, ...] = SHAPES, lonely:
     """A batch with groups of the given sizes (and a group of one), and evidence for ``method``."""
     batch = _cached(seed, shapes + (1,) * lonely)
     rng = np.random.default_rng(seed)
-    return Case(batch, {name: evidence(name, axis, batch, rng) for name, axis in method.evidence.items()})
+    return Case(batch, {name: evidence(name, axis, batch, rng, levels(method)) for name, axis in method.evidence.items()})
 
 
 @functools.cache
@@ -49,10 +50,18 @@ def _cached(seed: int, shapes: tuple[int, ...]) -> Batch:
     return rollouts(np.random.default_rng(seed), shapes)
 
 
-def evidence(name: str, axis: Axis, batch: Batch, rng: np.random.Generator) -> NDArray[Any]:
-    """Plausible evidence by its name: a column of the batch, log-probabilities, or scores."""
+def levels(method: Method) -> tuple[float, ...]:
+    """What a judge may answer with the method's own rubric; nothing where it has none."""
+    rubric = getattr(sys.modules[method.function.__module__], "RUBRIC", None)
+    return rubric.levels if rubric is not None else ()
+
+
+def evidence(name: str, axis: Axis, batch: Batch, rng: np.random.Generator, levels: tuple[float, ...] = ()) -> NDArray[Any]:
+    """Plausible evidence by its name: a column of the batch, log-probabilities, levels of a rubric, or scores."""
     if name in batch.columns():
         return np.array(getattr(batch, name))
+    if levels:
+        return rng.choice(levels, batch.count(axis))
     values = rng.uniform(-1.0, 1.0, batch.count(axis))
     return -np.abs(values) if name.endswith("logp") else values
 

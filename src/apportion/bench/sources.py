@@ -47,15 +47,21 @@ class SimulatedJudge:
     score is that of another action in the same place. A rubric that asks for correctness is answered
     by where the choice's Q lies between the worst and the best there (the best where all are
     equal), one that asks for progress by P(success): the level nearest on their equal scale.
-    Units coarser than choices get the mean of their choices.
+    Units coarser than choices get the mean of their choices. Of several units of a trajectory at the worst
+    level, a rubric that allows one keeps it where the choice lost most; the others get the next level.
+
+    independent: this share of the texts is judged anew at every asking, as a model that samples its
+    critiques does: such errors average away in a vote, frozen ones do not. Above 0 it flatters whoever
+    asks often, so a row that uses it says so.
     """
 
     provenance: Provenance = "oracle"
 
-    def __init__(self, rollouts: Rollouts, accuracy: float = 1.0) -> None:
-        if not 0 <= accuracy <= 1:
-            raise OptionError(f"accuracy = {accuracy}: expected a share between 0 and 1")
-        self.rollouts, self.accuracy = rollouts, accuracy
+    def __init__(self, rollouts: Rollouts, accuracy: float = 1.0, independent: float = 0.0) -> None:
+        for name, share in (("accuracy", accuracy), ("independent", independent)):
+            if not 0 <= share <= 1:
+                raise OptionError(f"{name} = {share}: expected a share between 0 and 1")
+        self.rollouts, self.accuracy, self.independent = rollouts, accuracy, independent
 
     def score(self, batch: Batch, unit: Axis, rng: np.random.Generator, *, rubric: Rubric | None = None) -> Asked:
         task, made = self.rollouts.task, level(self.rollouts.task)
@@ -63,21 +69,35 @@ class SimulatedJudge:
             q = truth(task, self.rollouts.theta).seen
         prompt, time, state, action = situation(self.rollouts, batch)
         seen = task.observation[prompt, time, state]
-        wrong = frozen_uniform(seen, action) >= self.accuracy
-        other = (action + 1 + (frozen_uniform(action, seen) * (task.actions - 1)).astype(np.int64)) % task.actions
+        draw, which = frozen_uniform(seen, action), frozen_uniform(action, seen)
+        if self.independent:
+            anew = frozen_uniform(seen, action, np.int64(1)) < self.independent
+            draw, which = (np.where(anew, rng.random(anew.size), x) for x in (draw, which))
+        wrong = draw >= self.accuracy
+        other = (action + 1 + (which * (task.actions - 1)).astype(np.int64)) % task.actions
         here, pick = q[prompt, time, state], np.where(wrong, other, action)
         chosen = here[np.arange(pick.size), pick]
+        lost = here.max(axis=1) - chosen
         if rubric is not None and rubric.asks == "correctness":
             low, span = here.min(axis=1), np.ptp(here, axis=1)
             chosen = np.where(span > 1e-9, (chosen - low) / np.maximum(span, 1e-9), 1.0)
         if batch.count(unit) != chosen.size:
             owner = batch.within(made, unit)
-            chosen = np.bincount(owner, weights=chosen, minlength=batch.count(unit)) / np.bincount(owner)
+            chosen, lost = (
+                np.bincount(owner, weights=x, minlength=batch.count(unit)) / np.bincount(owner) for x in (chosen, lost)
+            )
         if rubric is None:
             return Asked(2.0 * chosen - 1.0, Bill(judge_calls=float(chosen.size)))
         levels = np.asarray(rubric.levels)
         calls = batch.n_trajectories if rubric.one_call else chosen.size
-        return Asked(levels[np.rint(chosen * (levels.size - 1)).astype(np.int64)], Bill(judge_calls=float(calls)))
+        rank = np.rint(chosen * (levels.size - 1)).astype(np.int64)
+        if rubric.at_most_one:
+            worst = np.flatnonzero(rank == 0)
+            of = batch.within(unit, "trajectory")[worst]
+            worst = worst[np.lexsort((-lost[worst], of))]
+            kept = np.unique(batch.within(unit, "trajectory")[worst], return_index=True)[1]
+            rank[np.delete(worst, kept)] = 1
+        return Asked(levels[rank], Bill(judge_calls=float(calls)))
 
 
 class SimulatedPolicy:

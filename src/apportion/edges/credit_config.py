@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,8 @@ def _settled(value: Any, where: str) -> Any:
     if isinstance(value, np.ndarray):
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:12]
         return {"@array": [str(value.dtype), list(value.shape), digest]}
+    if is_dataclass(value) and not isinstance(value, type):  # a judge's rubric
+        value = asdict(value)
     if isinstance(value, Mapping):
         return {str(k): _settled(v, f"{where}[{k!r}]") for k, v in value.items()}
     return plain(value, where)

@@ -16,7 +16,8 @@ class Rubric:
     answers it may give, worst first. asks: "correctness" (was the choice right, whatever came of it)
     or "progress" (how likely is success after it). privileged: whether the judge is shown the
     reference answer, or anything else the policy does not see. one_call: whether all units of a
-    trajectory are judged in one call.
+    trajectory are judged in one call. at_most_one: whether one unit of a trajectory at most may be
+    given the worst level (the main mistake; what follows from it gets the next one).
     """
 
     name: str
@@ -25,6 +26,7 @@ class Rubric:
     asks: Literal["correctness", "progress"] = "correctness"
     privileged: bool = False
     one_call: bool = True
+    at_most_one: bool = False
 
     def __post_init__(self) -> None:
         if "{units}" not in self.template:
