@@ -89,11 +89,8 @@ def test_no_record_can_take_an_id_of_the_page_and_all_ids_are_different(whole: P
     found = [attributes["id"] or "" for _, attributes in whole.tags if "id" in attributes]
     assert len(found) == len(set(found))
     assert all("-" in own for own in set(found) - set(records()))  # an id of a record has no hyphen
-    inside = {
-        (attributes["href"] or "")[1:]
-        for tag, attributes in whole.tags
-        if tag == "a" and (attributes["href"] or "").startswith("#")
-    }
+    to = [attributes["href"] or "" for tag, attributes in whole.tags if tag == "a"]
+    inside = {t.removeprefix("#") for t in to if t.startswith("#")}
     assert inside <= set(found)
 
 
