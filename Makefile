@@ -3,6 +3,7 @@
 # make check   format, lint, strict types, import directions
 # make test    all tests
 # make test-peers  the tests that need torch and the peers, in .venv-peers
+# make docs    docs/methods.md, from what the methods declare
 # make picture docs/headline.png, from the demo's report (needs Chromium)
 # make bench   speed against the peers (torch and others, in a .venv-peers of their own)
 # make clean   removes what the above made
@@ -15,7 +16,7 @@ PIP   := -m pip --disable-pip-version-check -qq install
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
-.PHONY: setup demo check test test-peers bench picture clean
+.PHONY: setup demo check test test-peers bench docs picture clean
 
 setup: $(VENV)/.stamp-base
 
@@ -33,6 +34,9 @@ $(VENV)/.stamp-test: $(VENV)/.stamp-base constraints.txt
 
 demo: setup
 	$(BIN)/apportion bench run --suite quick --out runs/demo --replace
+
+docs: setup
+	$(BIN)/apportion methods --markdown > docs/methods.md
 
 picture: demo $(VENV)/.stamp-test
 	$(BIN)/python docs/picture.py

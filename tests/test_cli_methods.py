@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -55,10 +57,18 @@ def test_explain_shows_formula_needs_and_an_example_that_runs(capsys: pytest.Cap
 def test_explain_as_json_holds_the_same_facts(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "explain", "rloo", "--json")
     facts = json.loads(out)
-    assert facts["gives"] == {"field": "unit", "values": [1.0, -1.0]}
+    assert facts["example"] == {"field": "unit", "values": [1.0, -1.0]}
+    assert facts["gives"] == {"kind": "advantage", "level": "trajectory", "ratio": "token", "denominator": "trajectory"}
     assert facts["options"] == {"single": "'error'"}
     assert "n/(n-1)" in facts["formula"]
     assert "2402.14740" in facts["paper"]
+
+
+def test_the_page_of_methods_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "methods", "--markdown")
+    page = Path(__file__).parents[1] / "docs" / "methods.md"
+    assert page.read_text() == out, "docs/methods.md is stale: make docs"
+    assert set(re.findall(r"^\| \[`(\w+)`\]", out, re.MULTILINE)) == set(ap.methods())
 
 
 def test_an_unknown_method_is_one_clean_line(capsys: pytest.CaptureFixture[str]) -> None:

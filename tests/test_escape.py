@@ -25,7 +25,7 @@ def test_latex_has_no_command(text: str, safe: str) -> None:
 
 def test_a_markdown_cell_stays_one_cell_without_markup() -> None:
     assert escape.markdown("a | b\n`c` [d](javascript:e) <f> & *g*") == (
-        r"a \| b \`c\` \[d\]\(javascript:e\) &lt;f&gt; &amp; \*g\*"
+        r"a \| b \`c\` \[d\](javascript:e) &lt;f&gt; &amp; \*g\*"
     )
 
 

@@ -20,9 +20,17 @@ if TYPE_CHECKING:
     from ..survey import Record
 
 
-def list_methods(as_json: AsJson = False) -> None:
+def list_methods(
+    as_json: AsJson = False,
+    as_page: Annotated[bool, typer.Option("--markdown", help="Print the page docs/methods.md.")] = False,
+) -> None:
     """List the methods: what they credit, how, what they need and what that costs."""
     rows = [summary(spec) for spec in methods().values()]
+    if as_page:
+        from .methods_page import page
+
+        typer.echo(page(rows), nl=False)
+        return
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -73,7 +81,7 @@ def summary(spec: Method) -> dict[str, Any]:
         "unit": spec.unit,
         "granularity": "/".join(found.label("granularity") or ()) or None if found else None,
         "methodology": found.label("methodology") if found else None,
-        "setting": list(found.label("setting") or ()) if found else [],
+        "setting": list(found.settings) if found else [],
         "reads": sorted(spec.reads),
         "may_read": sorted(spec.may_read),
         "evidence": dict(spec.evidence),
@@ -82,12 +90,23 @@ def summary(spec: Method) -> dict[str, Any]:
         "cost": spec.cost,
         "status": spec.status,
         "unbiased": spec.unbiased,
+        "gives": _gives(spec.example()),
+        "file": f"{spec.function.__module__.rpartition('.')[2]}.py",
+        "arxiv": found.arxiv if found else None,
+        "paper": found.source if found else None,
     }
+
+
+def _gives(result: Credit | Preferences) -> dict[str, str]:
+    """What the result is to a trainer, on the method's smallest batch."""
+    if isinstance(result, Preferences):
+        return {"kind": "preferences", "level": result.level}
+    loss = result.loss
+    return {"kind": result.kind, "level": result.level, "ratio": loss.ratio, "denominator": loss.denominator}
 
 
 def details(spec: Method) -> dict[str, Any]:
     """What ``explain`` adds: formula, how to give what it needs, options, a batch that works."""
-    found = _record(spec)
     return {
         "formula": spec.doc,
         "give": {name: what_it_is(name) for name in sorted(spec.reads | spec.may_read)},
@@ -96,8 +115,7 @@ def details(spec: Method) -> dict[str, Any]:
         "collect_options": _own_options(spec.collect),
         "fit_options": _own_options(spec.fit),
         "smallest": spec.smallest,
-        "gives": _values(spec.example()),
-        "paper": found.source if found else None,
+        "example": _values(spec.example()),
     }
 
 
@@ -132,8 +150,8 @@ def _sections(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
         ("The smallest batch that works", [
             ">>> import apportion as ap; from apportion import Batch",
             f">>> {given} = {expression}",
-            f">>> {call}.{facts['gives']['field']}",
-            str(facts["gives"]["values"]),
+            f">>> {call}.{facts['example']['field']}",
+            str(facts["example"]["values"]),
         ]),
         ("Paper", [facts["paper"]] if facts["paper"] else []),
     ]  # fmt: skip

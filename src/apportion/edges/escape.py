@@ -41,7 +41,7 @@ def bibtex(text: str) -> str:
 def markdown(text: str) -> str:
     """For a cell of a Markdown table: one line, no cell borders, no markup, no HTML, no links that are not shown."""
     line = " ".join(plain(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#!|~])", r"\\\1", line)
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", line)
 
 
 def cell(text: str) -> str:

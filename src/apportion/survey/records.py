@@ -9,7 +9,7 @@ import functools
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator, model_validator
 
@@ -142,9 +142,16 @@ class Record(BaseModel):
         return found
 
     @property
+    def settings(self) -> tuple[Setting, ...]:
+        """Every setting that any source names, in the vocabulary's order."""
+        said = {word for claim in self.setting for word in claim.value or ()}
+        return tuple(word for word in get_args(Setting) if word in said)
+
+    @property
     def source(self) -> str:
         """Authors, year, title and where it appeared, in one line."""
-        where = [w for w in (self.venue.value, f"arXiv {self.arxiv}" if self.arxiv else None) if w]
+        venue = None if self.venue.value == "none" else self.venue.value
+        where = [w for w in (venue, f"arXiv {self.arxiv}" if self.arxiv else None) if w]
         return f"{self.authors or 'authors unknown'} ({self.year}), {self.title or self.name}" + "".join(f", {w}" for w in where)
 
 
