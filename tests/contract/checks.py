@@ -210,6 +210,10 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
 @check(
     gae="a critic's values are credit by themselves", vineppo="so are values of continuations",
     pure="so are process scores", hcapo="the hindsight ratio tells turns apart where all rollouts succeed",
+    capo="a judge's penalties tell steps apart", criticsearch="a judge's labels tell turns apart",
+    tarl="a judge's scores tell rollouts apart", scribe="it rewards judged subgoals, not outcomes",
+    math_shepherd="success rates of prefixes tell steps apart", omegaprm="so they do here",
+    spo="so do values of continuations", igpo="gains of belief in the answer are rewards of their own",
 )  # fmt: skip
 def equal_rewards_teach_nothing(method: Method, seed: int) -> None:
     """Rollouts that all end alike say nothing about what to do (undiscounted, none cut off)."""

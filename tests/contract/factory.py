@@ -23,6 +23,8 @@ from apportion.words import Axis
 
 Int = NDArray[np.int64]
 SHAPES = (3, 2, 4)
+#: evidence that lies in [0, 1]
+SHARES = ("success_rate", "planning")
 AXES: tuple[Axis, ...] = ("token", "step", "turn", "prefix", "step_prefix", "trajectory", "episode", "group")
 
 
@@ -63,6 +65,8 @@ def evidence(name: str, axis: Axis, batch: Batch, rng: np.random.Generator, leve
     if levels:
         return rng.choice(levels, batch.count(axis))
     values = rng.uniform(-1.0, 1.0, batch.count(axis))
+    if name in SHARES:
+        return np.abs(values)
     return -np.abs(values) if name.endswith("logp") else values
 
 
