@@ -35,20 +35,20 @@ def list_methods(
         typer.echo(json.dumps(rows, indent=2))
         return
     width = min(shutil.get_terminal_size().columns, 120)
-    typer.secho(_columns(["id", "unit", "granularity", "methodology", "status", "unbiased"]), bold=True)
+    typer.secho(_columns(["id", "unit", "granularity", "methodology", "status"]), bold=True)
     for row in rows:
-        unbiased = row["unbiased"].partition(":")[0]
-        words = [row["id"], row["unit"], row["granularity"] or "-", row["methodology"] or "-", row["status"], unbiased]
+        bias = {"yes": "unbiased", "no": "biased"}.get(row["unbiased"].partition(":")[0], row["unbiased"])
+        words = [row["id"], row["unit"], row["granularity"] or "-", row["methodology"] or "-", row["status"]]
         needs = " + ".join([", ".join(row["reads"]), *(f"evidence {name}" for name in row["evidence"])])
         cost = "costs nothing extra" if row["cost"] == "0" else f"costs {row['cost']}"
-        more = " · ".join([", ".join(row["setting"]) or "-", f"needs {needs}", cost])
+        more = " · ".join([", ".join(row["setting"]) or "-", f"needs {needs}", cost, bias])
         typer.echo(_columns(words))
         typer.secho(textwrap.fill(more, width, initial_indent=" " * 11, subsequent_indent=" " * 13), dim=True)
     typer.echo("\napportion explain ID: formula, how to give or get what it needs, an example")
 
 
 def _columns(words: Sequence[str]) -> str:
-    return "".join(word.ljust(width) for word, width in zip(words, (11, 12, 13, 21, 15, 7), strict=True)).rstrip()
+    return "".join(word.ljust(width) for word, width in zip(words, (18, 11, 14, 22, 13), strict=True)).rstrip()
 
 
 def _complete_ids(incomplete: str) -> list[str]:
