@@ -79,6 +79,8 @@ def without(given: Case, name: str) -> Case:
         return given.with_columns(**dict.fromkeys(REWARDS))
     if name == "steps":
         return given.with_columns(step_offsets=None, process=None)
+    if name == "spans":
+        return given.with_columns(spans={})
     if name in ("node", "parent"):  # two halves of one column
         return given.with_columns(node=None, parent=None)
     return given.with_columns(**{name: None})
