@@ -214,6 +214,9 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
     pure="so are process scores", hcapo="the hindsight ratio tells turns apart where all rollouts succeed",
     capo="a judge's penalties tell steps apart", criticsearch="a judge's labels tell turns apart",
     tarl="a judge's scores tell rollouts apart", scribe="it rewards judged subgoals, not outcomes",
+    spro="the log-ratio to the reference is credit by itself", prl="so is the log-ratio still to come",
+    from_r_to_q="it never reads rewards: a policy's log-ratio is its credit", prime="implicit process rewards remain",
+    itpo="learned weights split the outcome unequally over turns",
     math_shepherd="success rates of prefixes tell steps apart", omegaprm="so they do here",
     spo="so do values of continuations", igpo="gains of belief in the answer are rewards of their own",
 )  # fmt: skip
