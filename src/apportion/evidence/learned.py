@@ -72,8 +72,9 @@ def fit_linear(
 ) -> Linear:
     """Regress ``y`` (one per unit) on what the policy saw and, with ``actions`` > 0, did.
 
-    folds: held-out parts, drawn by trajectory (never more than there are trajectories). ridge:
-    penalty in *trajectories*: a feature met in that many trajectories is shrunk by half.
+    y: NaN where a unit has no label and is left out; every trajectory needs one. folds: held-out
+    parts, drawn by trajectory (never more than there are trajectories). ridge: penalty in
+    *trajectories*: a feature met in that many trajectories is shrunk by half.
     """
     n = batch.n_trajectories
     if n < 2:
@@ -85,10 +86,10 @@ def fit_linear(
     folds = min(folds, n)
     part = rng.permutation(n) % folds
     seen = features(batch, axis, buckets=buckets, actions=actions)
-    penalty = ridge * batch.count(axis) / n
-    weights = cross_fit(
-        seen, y, part[batch.within(axis, "trajectory")], folds=folds, buckets=buckets, penalty=penalty
-    )  # fmt: skip
+    known = ~np.isnan(y)
+    penalty = ridge * float(known.sum()) / n
+    fold = part[batch.within(axis, "trajectory")][known]
+    weights = cross_fit(seen[known], y[known], fold, folds=folds, buckets=buckets, penalty=penalty)
     keys = trajectory_keys(batch)
     order = np.argsort(keys)
     return Linear(axis, actions, weights, keys[order], part[order])
