@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from apportion.checklist.score import score
 from apportion.checklist.scorecards import SCORED, claimed, evidence, published
+from apportion.checklist.scorecards import TABLE as TABLE_AT
 from apportion.survey import record
+from apportion.survey.coded import Coded
 from apportion.survey.terms import ITEMS
 
 WORDS = {"y": "reported", "p": "partial", "n": "not_reported"}
@@ -58,6 +62,13 @@ def test_claims_of_other_sources_stay_out_of_the_published_scorecard() -> None:
     gigpo = record("gigpo")
     assert "metric" in claimed(gigpo)
     assert "metric" not in published(gigpo)
+
+
+def test_another_source_that_names_the_table_is_not_the_table() -> None:
+    gigpo = record("gigpo")
+    retold = Coded[Any].model_validate({"is": "reported", "from": "secondary", "at": TABLE_AT})
+    changed = gigpo.model_copy(update={"checklist": gigpo.checklist | {"spread": retold}})
+    assert "spread" not in published(changed)
 
 
 def test_every_answer_says_where_it_was_read() -> None:

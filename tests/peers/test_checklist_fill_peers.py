@@ -86,7 +86,7 @@ def test_verls_own_configuration_metrics_and_logger_are_read(tmp_path: Path, mon
                 **tensors,
                 "prompts": torch.zeros(4, 3),
                 "response_mask": mask,
-                "attention_mask": torch.cat([torch.ones(4, 3).long(), mask], 1),
+                "attention_mask": seen,
             },
             non_tensors={"__num_turns__": np.array([2, 2, 2, 2])},
         )
