@@ -1,0 +1,271 @@
+"""A reward model of whole texts, learned from the batch: linear in the pieces that a text consists of.
+
+A text is the bag of its pieces: its prompt, and per unit (step or turn) what stood right before the
+unit's own words, the words themselves, both together, and the words with those of the unit
+before (see :func:`pieces`). The score is the intercept plus the weights of the pieces that are there, so any
+prefix and any text with units blanked has a score as well, whatever the model was fitted on:
+complete texts only (``rows="complete"``, an outcome reward model) or every prefix, each labelled
+with the return (``rows="prefixes"``, a return predictor). Cross-fitted as in :mod:`.learned`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..batch import Batch
+from ..errors import BatchError, OptionError
+from ..ops.features import NONE, join, mix, sequence_hash
+from ..ops.scans import first_active
+from ..structure import Bool, Float, Int
+from ..words import Axis, check_word
+from .bill import Bill
+from .learned import _evidence, _stream, trajectory_keys
+from .sources import Array, Evidence
+
+Rows = Literal["complete", "prefixes"]
+
+#: Pieces of a unit that are there before its own words: the first ones of ``pieces``.
+SEEN = 3
+#: Rows of dense features handled at a time.
+_CHUNK = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class TextModel:
+    """weights: (folds + 1, buckets + 2), the last row fitted on everything; column ``buckets`` is 0 (no
+    piece), the last one the intercept. keys (sorted) and fold: where each trajectory was held out."""
+
+    axis: Axis
+    weights: Float
+    keys: Array
+    fold: Int
+
+    def parts(self, batch: Batch, keep: Bool | None = None) -> tuple[Float, Float, Float]:
+        """What the score consists of: (prompt (N,), seen (n,), done (n,)), out of fold where fitted on.
+
+        The score of a text is the sum of its parts: ``prompt`` of the trajectory, ``seen`` of each unit
+        once what precedes its words is there, ``done`` once its words are. keep: (n,), False blanks a unit.
+        """
+        keys = trajectory_keys(batch)
+        at = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
+        row = np.where(self.keys[at] == keys, self.fold[at], self.weights.shape[0] - 1)
+        opening, units = pieces(batch, self.axis, self.weights.shape[1] - 2, keep)
+        prompt = self.weights[row, -1] + self.weights[row[:, None], opening].sum(axis=1)
+        value = self.weights[row[batch.within(self.axis, "trajectory")][:, None], units]
+        return prompt, value[:, :SEEN].sum(axis=1), value[:, SEEN:].sum(axis=1)
+
+    def score(self, batch: Batch, keep: Bool | None = None) -> Float:
+        """Score of each complete text, or of what is left of it, shape (N,)."""
+        prompt, seen, done = self.parts(batch, keep)
+        owner = batch.within(self.axis, "trajectory")
+        return prompt + np.bincount(owner, weights=seen + done, minlength=prompt.size)
+
+
+def pieces(batch: Batch, axis: Axis, buckets: int, keep: Bool | None = None) -> tuple[Int, Int]:
+    """Bucket of every piece: (N, 2) of the prompts and (n, 9) of the units; ``buckets`` means "not there".
+
+    A unit's own words are its policy tokens, in order; what stands before them is the last token before
+    the first of them, whoever wrote it. keep: units that are not kept are blank, and so is what stood
+    in them for the next unit.
+    """
+    ids, action, offsets = _stream(batch, axis)
+    owner = batch.within(axis, "trajectory")
+    starts = np.searchsorted(owner, np.arange(batch.n_trajectories))
+    hashed, begin = mix(ids), offsets[:-1][starts]
+    first = first_active(action, offsets)
+    words = sequence_hash(hashed[action], np.concatenate(([0], np.cumsum(action)))[offsets])
+    last = np.where(first > begin[owner], hashed[first - 1], NONE)
+    opens = np.zeros(owner.size, dtype=np.bool_)
+    opens[starts] = True
+    if keep is not None:
+        written = (first > 0) & action[first - 1] & ~opens
+        last[written & ~np.append(True, keep[:-1])] = NONE
+        words[~keep] = NONE
+    before = np.where(opens, NONE, np.append(NONE, words[:-1]))
+    topic = np.where(first[starts] > begin, hashed[begin], NONE)
+    whole = np.full(starts.size, NONE)
+    shown = np.flatnonzero(first[starts] > begin)
+    if shown.size:
+        span = np.stack([begin[shown], first[starts][shown]], axis=1)
+        length = np.diff(span, axis=1).ravel()
+        ends = np.concatenate(([0], np.cumsum(length)))
+        whole[shown] = sequence_hash(hashed[np.arange(ends[-1]) + np.repeat(span[:, 0] - ends[:-1], length)], ends)
+    place = mix(np.minimum(np.arange(owner.size) - starts[owner], 255))
+    about = topic[owner]
+    seen = [last, join(about, last), join(place, last)]
+    done = [words, join(last, words), join(about, words), join(about, last, words), join(place, words), join(before, words)]
+    return _bucketed([topic, whole], buckets, 0), _bucketed([*seen, *done], buckets, 2)
+
+
+def _bucketed(kinds: list[Array], buckets: int, salt: int) -> Int:
+    out = np.empty((kinds[0].size, len(kinds)), dtype=np.int64)
+    for j, kind in enumerate(kinds):
+        bucket = mix(kind + mix(np.array([salt + j + 1]))) % np.uint64(buckets)
+        out[:, j] = np.where(kind == NONE, np.uint64(buckets), bucket)
+    return out
+
+
+def fit_text(
+    batch: Batch,
+    axis: Axis,
+    rng: np.random.Generator,
+    *,
+    rows: Rows,
+    folds: int,
+    ridge: float,
+    buckets: int,
+    final: float = 1.0,
+    every: float = 0.5,
+) -> TextModel:
+    """Ridge regression of the total reward on the pieces of each text.
+
+        w = argmin  sum_i [ final (R_i - g_i,last)^2 + every mean_t (R_i - g_i,t)^2 ] + ridge |w|^2
+
+    rows: "complete" uses the first term only, whatever ``every`` says. ridge: in trajectories. Where all
+    rewards it learns from are equal the weights are 0 and every text scores that reward.
+    """
+    check_word(rows, Rows, "rows")
+    n = batch.n_trajectories
+    if n < 2:
+        raise BatchError(
+            "one trajectory cannot be held out from itself: fit on at least two, or pass learned= from another batch"
+        )
+    if folds < 2 or ridge <= 0 or buckets < 1 or final < 0 or every < 0 or final + every == 0:
+        raise OptionError(
+            f"folds = {folds}, ridge = {ridge}, buckets = {buckets}, final = {final}, every = {every}: expected at least 2, "
+            f"above 0, at least 1, and two weights of at least 0 that are not both 0"
+        )
+    folds = min(folds, n)
+    part = rng.permutation(n) % folds
+    opening, units = pieces(batch, axis, buckets)
+    owner = batch.within(axis, "trajectory")
+    gram, rhs = np.zeros((folds, buckets + 1, buckets + 1)), np.zeros((folds, buckets + 1))
+    bounds = np.searchsorted(owner, np.arange(n + 1))
+    weight = (0.0, final or 1.0) if rows == "complete" else (every, final)
+    for f in range(folds):
+        chosen = np.flatnonzero(part == f)
+        cuts = np.searchsorted(np.cumsum(np.diff(bounds)[chosen]), np.arange(_CHUNK, owner.size, _CHUNK))
+        for some in np.split(chosen, np.unique(cuts)):
+            if some.size:
+                _add(gram[f], rhs[f], some, opening, units, bounds, batch.reward, weight)
+    weights = np.zeros((folds + 1, buckets + 2))
+    for k in range(folds + 1):
+        others = [f for f in range(folds) if f != k]  # formed afresh: row k knows nothing of fold k, not even by rounding
+        weights[k, :buckets], weights[k, -1] = _solve(gram[others].sum(axis=0), rhs[others].sum(axis=0), ridge)
+    keys = trajectory_keys(batch)
+    order = np.argsort(keys)
+    return TextModel(axis, weights, keys[order], part[order])
+
+
+def _add(
+    gram: Float, rhs: Float, some: Int, opening: Int, units: Int, bounds: Int, reward: Float, weight: tuple[float, float]
+) -> None:
+    """Adds the weighted rows of some trajectories; the last column is the intercept."""
+    size = np.diff(bounds)[some]
+    ends = np.cumsum(size)
+    at = np.arange(ends[-1]) + np.repeat(bounds[some] - (ends - size), size)
+    x = np.zeros((at.size, gram.shape[0]))
+    np.add.at(x, (np.arange(at.size)[:, None], np.minimum(units[at], gram.shape[0] - 1)), 1.0)
+    np.add.at(x, ((ends - size)[:, None], np.minimum(opening[some], gram.shape[0] - 1)), 1.0)
+    np.cumsum(x, axis=0, out=x)
+    x -= np.repeat(np.vstack([np.zeros((1, x.shape[1])), x[ends[:-1] - 1]]), size, axis=0)
+    x[:, -1] = 1.0  # "no piece" was counted here
+    w = np.repeat(weight[0] / size, size)
+    w[ends - 1] += weight[1]
+    used = w > 0
+    x, w, y = x[used], w[used], np.repeat(reward[some], size)[used]
+    scaled = x * w[:, None]
+    gram += scaled.T @ x
+    rhs += scaled.T @ y
+
+
+def _solve(gram: Float, rhs: Float, ridge: float) -> tuple[Float, float]:
+    """Weights and intercept; the intercept is not penalised. Pieces never met, and constant rewards, get exactly 0."""
+    total, mean_x, mean_y = gram[-1, -1], gram[-1, :-1] / gram[-1, -1], rhs[-1] / gram[-1, -1]
+    used = np.flatnonzero(np.diag(gram)[:-1])
+    centred = gram[np.ix_(used, used)] - total * np.outer(mean_x[used], mean_x[used])
+    target = rhs[used] - total * mean_x[used] * mean_y
+    target[np.abs(target) <= 1e-12 * np.abs(rhs[used])] = 0.0
+    w = np.zeros(mean_x.size)
+    w[used] = np.linalg.solve(centred + ridge * np.eye(used.size), target)
+    return w, float(mean_y - mean_x @ w)
+
+
+@dataclass(frozen=True, eq=False)
+class _OfText:
+    """Saving and loading of what stands on a TextModel."""
+
+    model: TextModel
+    bill: Bill
+
+    def save(self) -> dict[str, Array]:
+        """Plain arrays; ``type(x).load(x.save())`` predicts the same, bit for bit."""
+        m = self.model
+        return {
+            "bill": np.asarray(list(asdict(self.bill).values())), "axis": np.asarray(m.axis),
+            "weights": m.weights, "keys": m.keys, "fold": m.fold,
+        }  # fmt: skip
+
+    @classmethod
+    def load(cls, saved: Mapping[str, Array]) -> _OfText:
+        axis: Axis = saved["axis"].item()
+        check_word(axis, Axis, "axis")
+        return cls(TextModel(axis, saved["weights"], saved["keys"], saved["fold"]), Bill(*saved["bill"].tolist()))
+
+    def _cost(self, batch: Batch) -> Bill:
+        return Bill(scored=float(batch.action.sum()))
+
+
+def _running(batch: Batch, axis: Axis, prompt: Float, each: Float) -> Float:
+    """prompt + what the units before each one contribute, shape (n,)."""
+    owner = batch.within(axis, "trajectory")
+    total = np.cumsum(each) - each
+    starts = np.searchsorted(owner, np.arange(batch.n_trajectories))
+    running: Float = prompt[owner] + total - total[starts][owner]
+    return running
+
+
+class LearnedReward(_OfText):
+    """An outcome reward model read at every token: evidence ``prefix_score`` and ``final_score``.
+
+    prefix_score is the score of what stands before a token. A unit's words count once they are
+    complete; from one of its policy tokens to the next the score moves in equal parts.
+    """
+
+    def evidence(self, batch: Batch) -> Evidence:
+        axis = self.model.axis
+        prompt, seen, done = self.model.parts(batch)
+        before = _running(batch, axis, prompt, seen + done) + seen
+        unit = batch.within("token", axis)
+        rank: Int = np.cumsum(batch.action) - batch.action
+        rank = rank - rank[batch.offsets(axis)[:-1]][unit]
+        share = rank / np.maximum(batch.action_count(axis), 1)[unit]
+        score = np.where(batch.action, before[unit] + share * done[unit], 0.0)
+        final = prompt + np.bincount(batch.within(axis, "trajectory"), weights=seen + done, minlength=prompt.size)
+        return Evidence(
+            {"prefix_score": score, "final_score": final}, {"prefix_score": "token", "final_score": "trajectory"},
+            bill=self._cost(batch), provenance="learned",
+        )  # fmt: skip
+
+
+class LearnedReturn(_OfText):
+    """A return predictor: evidence ``prediction``, what it expects once each unit is done."""
+
+    def evidence(self, batch: Batch) -> Evidence:
+        prompt, seen, done = self.model.parts(batch)
+        each = seen + done
+        found = _running(batch, self.model.axis, prompt, each) + each
+        return _evidence("prediction", found, self.model.axis, self._cost(batch))
+
+
+class LearnedTokenReward(_OfText):
+    """What a reward model of complete texts gives each unit's words, at all its policy tokens: evidence ``token_score``."""
+
+    def evidence(self, batch: Batch) -> Evidence:
+        done = self.model.parts(batch)[2]
+        score = np.where(batch.action, done[batch.within("token", self.model.axis)], 0.0)
+        return _evidence("token_score", score, "token", self._cost(batch))
