@@ -64,13 +64,9 @@ def test_which_turns_search_can_be_all_or_said_by_spans() -> None:
     starts = np.flatnonzero(SEARCH)
     expected = _criticsearch(_batch(), label=LABELS).unit
     spans = {"search": Spans(starts, starts + 1), "other": Spans(np.array([0]), np.array([10]))}
-    assert_array_equal(
-        _criticsearch(_batch(spans=spans), label=LABELS, search="spans").unit, _criticsearch(_batch(), label=LABELS).unit
-    )
+    assert_array_equal(_criticsearch(_batch(spans=spans), label=LABELS, search="spans").unit, expected)
     wide = {"search": Spans(np.array([0, 1, 4, 7]), np.array([3, 3, 6, 9]))}  # over several turns, twice over one
-    assert_array_equal(
-        _criticsearch(_batch(spans=wide), label=LABELS, search="spans").unit, _criticsearch(_batch(), label=LABELS).unit
-    )
+    assert_array_equal(_criticsearch(_batch(spans=wide), label=LABELS, search="spans").unit, expected)
     with pytest.raises(OptionError, match=r"span table 'search'; the batch has spans \[\]"):
         _criticsearch(_batch(), label=LABELS, search="spans")
 
