@@ -25,9 +25,9 @@ app = typer.Typer()
 @app.command("fill")
 def fill_command(
     run: Annotated[Path, typer.Option("--from-run", metavar="DIR", help="Folder of the run.", show_default=False)],
-    form: Annotated[
-        Path, typer.Argument(metavar="[FORM]", help="The form; a new one with our additions if there is none.")
-    ] = Path("report.yaml"),
+    form: Annotated[Path, typer.Argument(metavar="FORM", help="The form; a new one with our additions if there is none.")] = Path(
+        "report.yaml"
+    ),
     method: Annotated[str | None, typer.Option(help="Which method of the run (default: the form's).")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace answers that the form has already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be filled, and write nothing.")] = False,
@@ -35,8 +35,10 @@ def fill_command(
 ) -> None:
     """Fill in what a run's files prove, each answer with its place in them; what nothing proves is left, and said.
 
-    DIR is a run of `apportion bench run`, TRL's output folder (trainer_state.json), or verl's (.hydra/config.yaml and
-    the .jsonl of its file logger). The answers are about that run alone: read them before they are about a paper.
+    DIR is a run of `apportion bench run`, TRL's output folder
+    (trainer_state.json), or verl's (.hydra/config.yaml and the .jsonl of its
+    file logger). The answers are about that run alone: read them before they
+    are about a paper.
     """
     from ..checklist.fill import prove
     from ..checklist.fill.apply import fill
@@ -87,8 +89,9 @@ def coverage_command(
 ) -> None:
     """Show how many of the survey's 41 core papers report each item, beside what others published.
 
-    Counted from the claims in the inventory's records, each of which names its source. The published audits stand
-    beside ours with their definitions; they count other things, or other papers, and are not merged.
+    Counted from the claims in the inventory's records, each of which names its
+    source. The published audits stand beside ours with their definitions; they
+    count other things, or other papers, and are not merged.
     """
     from ..checklist.coverage import coverage, to_plain
     from ..checklist.coverage_view import lines
@@ -117,8 +120,9 @@ def scorecards_command(
 ) -> None:
     """Show papers' checklists side by side, each with its score.
 
-    Without an id: the three scorecards that the survey printed (v2, Table 12), as they stand there. With ids: what the
-    inventory's records say, whatever their source.
+    Without an id: the three scorecards that the survey printed (v2, Table 12),
+    as they stand there. With ids: what the inventory's records say, whatever
+    their source.
     """
     from ..checklist.score import score
     from ..checklist.scorecards import SCORED, claimed, evidence, published
