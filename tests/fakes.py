@@ -54,6 +54,17 @@ class FakeSampler:
         new = Batch.from_turns(nested, trajectory=names, group=group, **columns)
         return new, Bill(generated=2.0 * self.turns * prefixes.size)
 
+    def replay(self, batch: Batch, fresh: Array, k: int, rng: np.random.Generator) -> Asked:
+        """Coin flips; a choice drawn anew costs 10 tokens, and an episode without one costs nothing."""
+        self.asked.append(("step", np.flatnonzero(fresh).tolist()))
+        values = rng.integers(0, 2, (batch.count("episode"), k)).astype(np.float64)
+        return Asked(values, Bill(generated=10.0 * k * float(fresh.sum())))
+
+    def greedy(self, batch: Batch, rng: np.random.Generator) -> Asked:
+        """Coin flips, 10 tokens each."""
+        values = rng.integers(0, 2, batch.count("group")).astype(np.float64)
+        return Asked(values, Bill(generated=10.0 * values.size))
+
     def _column(self, batch: Batch, name: str, owner: Array, kept: Array, rng: np.random.Generator) -> list[Any]:
         axis = "token" if name == "action" else batch.columns()[name]["axis"]
         held = getattr(batch, name)
@@ -107,6 +118,10 @@ class FakePolicy:
         told = np.array([t is not None for t in hindsight or [None] * batch.n_trajectories])
         values = np.where(told[batch.within("token", "trajectory")], -0.5, -1.0) * batch.action
         return Asked(values, Bill(scored=float(batch.n_tokens)))
+
+    def answer_logp(self, batch: Batch, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
+        self.seen.append([axis])
+        return Asked(-rng.exponential(1.0, batch.count(axis)), Bill(scored=float(batch.n_tokens)))
 
 
 @dataclass
