@@ -148,6 +148,15 @@ def test_what_a_run_fills_passes_lint(smoke: Path) -> None:
     assert {p.item for p in done.filled} == {*items(), *extension()} - {"credit_ablation"}
 
 
+def test_long_mappings_and_lists_are_read_back_from_the_text() -> None:
+    document = read(blank("A run", "gigpo", ["agentic"]))
+    amounts = {f"calls of the judge (task {i}, with a long name)": i for i in range(8)}
+    places = tuple(f"results.parquet:cost.metric_{i}" for i in range(12))
+    said = Answer(answer="reported", value={"amounts": amounts, "per": "trajectory"}, where=places)
+    document.put("credit_overhead", said)
+    assert read(document.text()).form.answer("credit_overhead") == said
+
+
 def test_answers_that_are_there_are_kept_unless_replaced(smoke: Path) -> None:
     findings = prove(smoke, method="gigpo", setting=("agentic",))[1]
     document = read(blank("A run", "gigpo", ["agentic"]))
