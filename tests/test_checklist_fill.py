@@ -150,7 +150,9 @@ def test_what_a_run_fills_passes_lint(smoke: Path) -> None:
 
 def test_long_mappings_and_lists_are_read_back_from_the_text() -> None:
     document = read(blank("A run", "gigpo", ["agentic"]))
-    amounts = {f"calls of the judge (task {i}, with a long name)": i for i in range(8)}
+    amounts = {
+        f"{kind} (forks-{i})": i for i in (20, 100, 500) for kind in ("generated", "env_steps", "judge_calls", "total price")
+    }
     places = tuple(f"results.parquet:cost.metric_{i}" for i in range(12))
     said = Answer(answer="reported", value={"amounts": amounts, "per": "trajectory"}, where=places)
     document.put("credit_overhead", said)
