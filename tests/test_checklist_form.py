@@ -149,6 +149,7 @@ def test_what_cannot_be_meant_is_refused_with_its_place(old: str, new: str, says
         ("[" * 5000, "nested too deep"),
         ("a: " + "x" * 1_000_001, "more than 1000000"),
         ("schema: 1\ntitle: 2025-02-31\n", "day is out of range"),
+        ("schema: 1\ntitle: !!set\n", "not YAML that can be read"),
     ],
 )
 def test_what_is_no_form_is_refused(text: str, says: str) -> None:
