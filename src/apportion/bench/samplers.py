@@ -24,9 +24,32 @@ class TabularSampler:
 
     def continuations(self, batch: Batch, prefixes: Int, k: int, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
         r = self.rollouts
+        if axis == "token":
+            return self._from_tokens(batch, prefixes, k, rng)
         row, time = self._situation(batch, prefixes, axis)
         values = self._run(row, time, r.states[row, time], k, rng)
         return Asked(values, self._bill(self.rollouts.task.horizon - time, k))
+
+    def _from_tokens(self, batch: Batch, tokens: Int, k: int, rng: np.random.Generator) -> Asked:
+        """From the state before a token: an action begun is finished as its first words allow, then all is drawn."""
+        r, L = self.rollouts, self.rollouts.task.words.shape[1]
+        at = choices(r.task, batch)
+        unit = batch.within("token", at.level)[tokens]
+        said = tokens - at.first[unit]  # words of the action that stand already
+        row, time = at.row[unit], at.time[unit] + (said >= L)
+        if (time >= r.task.horizon).any():
+            raise OptionError("a sampler was asked to continue a finished trajectory: leave its closing tokens out")
+        state = r.states[row, time]
+        possible = r.task.spelling[r.actions[row, time], np.where(said >= L, 0, np.maximum(said, 0))]
+        chance: Float = r.task.policy(r.theta)[r.task.context[r.prompt[row], time, state]] * possible
+        reach: Float = np.cumsum(np.repeat(chance, k, axis=0), axis=1)
+        forced = np.full((row.size * k, r.task.horizon), -1, dtype=np.int64)
+        drawn = rng.random((reach.shape[0], 1)) * reach[:, -1:]
+        forced[np.arange(reach.shape[0]), np.repeat(time, k)] = (drawn >= reach).sum(axis=1)
+        values = self._run(np.repeat(row, k), np.repeat(time, k), np.repeat(state, k), 1, rng, forced).reshape(-1, k)
+        left = self._bill(r.task.horizon - time, k)
+        begun = float(np.clip(np.where(said >= L, 0, said), 0, L).sum() * k)
+        return Asked(values, Bill(generated=left.generated - begun, env_steps=left.env_steps))
 
     def replay(self, batch: Batch, fresh: Bool, k: int, rng: np.random.Generator) -> Asked:
         """Reward of every rollout (episode) with the choices marked ``fresh`` drawn anew, (episodes, k).

@@ -75,7 +75,8 @@ class Sampler(Protocol):
         """Reward that ``k`` fresh continuations earn after each prefix, shape (len(prefixes), k).
 
         ``prefixes`` are indices on ``axis``; a source for whole turns need not take
-        axis="step_prefix", which is passed only for batches whose steps are finer than turns. NaN
+        axis="step_prefix", which is passed only for batches whose steps are finer than turns, nor
+        axis="token": the state before a policy token, the rest of its turn to be written anew. NaN
         where a continuation came back with nothing; one that was cut off counts as the source says.
         """
         ...
