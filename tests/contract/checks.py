@@ -220,7 +220,7 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
     math_shepherd="success rates of prefixes tell steps apart", omegaprm="so they do here",
     spo="so do values of continuations", igpo="gains of belief in the answer are rewards of their own",
     red="so are the rises of a reward model's score", scar="so are shares of a game on partial texts",
-    rudder="so are changes of a predicted return",
+    rudder="so are changes of a predicted return", hca="hindsight tells actions apart where all ended alike",
 )  # fmt: skip
 def equal_rewards_teach_nothing(method: Method, seed: int) -> None:
     """Rollouts that all end alike say nothing about what to do (undiscounted, none cut off)."""
