@@ -118,6 +118,11 @@ def test_one_turn_is_grpo_with_the_population_s_spread() -> None:
     assert credit.diagnostics["asked"] == 1.0
 
 
+def test_with_gamma_0_a_turn_has_its_own_reward_only() -> None:
+    credit = _igpo(_batch(), answer_logp=LOGP, normalise="separate", gamma=0.0)
+    assert_allclose(credit.unit, [0.3758, -1.1273, 1, -0.6979, 1.4494, -1], atol=5e-5)
+
+
 def test_the_variance_holds_1e_8_and_the_spread_1e_6() -> None:
     outcome = np.array([1e-4, 0.0])
     batch = Batch.from_turns([[1], [1]], outcome=outcome, group=[0, 0])

@@ -19,11 +19,11 @@ from ..registry import methods
 from .layouts import rows_of, to_batch
 from .records import Layout
 from .samplers import TabularSampler
-from .sources import SimulatedJudge, SimulatedPolicy, exact_credit
+from .sources import SimulatedJudge, SimulatedPolicy, exact_credit, fork_spans
 from .tabular import Float, Int, Task
 from .world import Rollouts, roll
 
-Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "truth"]
+Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "forks", "truth"]
 
 #: What learned parts use on texts as simple as these: hash buckets, and folds of cross-fitting.
 FIT: Mapping[str, Any] = {"buckets": 256, "folds": 2}
@@ -53,7 +53,7 @@ class Entrant:
     @property
     def oracle(self) -> bool:
         """Whether its evidence touches the truth; such rows never enter a ranking."""
-        return self.ask in ("truth", "judge", "policy")
+        return self.ask in ("truth", "judge", "policy", "forks")
 
     @property
     def paid(self) -> bool:
@@ -129,6 +129,8 @@ def run_entrant(
         ask["fit"] = True
     elif entrant.ask == "sampler":
         ask["sampler"] = TabularSampler(rollouts)
+    elif entrant.ask == "forks":
+        batch = batch.with_columns(spans={"planning": fork_spans(rollouts, batch)})
     elif entrant.ask == "judge":
         ask["judge"] = SimulatedJudge(rollouts, **entrant.source)
     elif entrant.ask == "policy":

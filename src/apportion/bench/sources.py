@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..batch import Batch
+from ..batch import Batch, Spans
 from ..credit import Credit
 from ..errors import OptionError
 from ..evidence import Asked, Bill, Rubric
@@ -26,6 +26,13 @@ def exact_credit(rollouts: Rollouts, batch: Batch) -> Credit:
     with oracle():
         table = truth(rollouts.task, rollouts.theta).A
     return Credit.of(batch, level(rollouts.task), table[situation(rollouts, batch)], method="exact")
+
+
+def fork_spans(rollouts: Rollouts, batch: Batch) -> Spans:
+    """The words of every choice that matters: what a perfect eye for planning would mark."""
+    at = choices(rollouts.task, batch)
+    fork = rollouts.task.fork[rollouts.prompt[at.row], at.time]
+    return Spans(at.first[fork], at.first[fork] + rollouts.task.words.shape[1])
 
 
 def frozen_uniform(*keys: Int) -> Float:

@@ -1,0 +1,33 @@
+"""Methods that value prefixes of a chain, by sampling from them or by asking how likely the answer is there."""
+
+from __future__ import annotations
+
+from ..entrants import FIT, Entrant
+
+ENTRANTS = (
+    Entrant("spo", "spo", "SPO-chain, 9 continuations every 5 uncertain tokens", "sampler", logp=True),
+    Entrant("spo-tree", "spo", "SPO-tree on the responses' own prefix tree", options={"variant": "tree"}, logp=True),
+    Entrant(
+        "math_shepherd", "math_shepherd", "Math-Shepherd, hard labels of 8 completions, differences", "sampler",
+        {"form": "difference"},
+    ),
+    Entrant(
+        "math_shepherd-soft", "math_shepherd", "Math-Shepherd, soft labels of 8 completions, differences", "sampler",
+        {"form": "difference", "label": "soft"},
+    ),
+    Entrant(
+        "math_shepherd-fit", "math_shepherd", "Math-Shepherd, reward model learned from own ends, differences", "fit",
+        {"form": "difference", "label": "soft", **FIT},
+    ),
+    Entrant("omegaprm", "omegaprm", "OmegaPRM, first errors by binary search, differences", "sampler"),
+    Entrant("omegaprm-prm", "omegaprm", "OmegaPRM, reward model of the labels found", "sampler", {"prm": True, **FIT}),
+    Entrant("acpo", "acpo", "ACPO, exact belief in the answer", "policy", source={"skill": 1.0}, logp=True),
+    Entrant("acpo-fit", "acpo", "ACPO, belief learned from outcomes", "fit", FIT),
+    Entrant("hicra", "hicra", "HICRA, n-grams mined from the batch", "fit"),
+    Entrant("hicra-forks", "hicra", "HICRA, forks marked as planning", "forks", {"marks": "spans"}),
+    Entrant("igpo", "igpo", "IGPO, exact belief in the answer", "policy", source={"skill": 1.0}, logp=True),
+    Entrant(
+        "igpo-noisy", "igpo", "IGPO, half-skilled belief with errors", "policy", source={"skill": 0.5, "noise": 0.3}, logp=True
+    ),
+    Entrant("igpo-fit", "igpo", "IGPO, belief learned from outcomes", "fit", FIT),
+)  # fmt: skip
