@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
+from apportion.registry import methods
 from apportion.survey import QueryError, records
 from apportion.survey.derived import derived, plain_record
 from apportion.survey.export import ENDINGS, FORMATS, export
@@ -64,6 +65,7 @@ def test_csv_has_a_row_a_paper_and_a_column_a_source() -> None:
     assert rows["pure"]["sources_differ_on"] == "methodology"
     assert rows["pure"]["arxiv"] == "2504.15275"
     assert rows["pure"]["implemented"] == "yes"
+    assert {id_ for id_, r in rows.items() if r["implemented"] == "yes"} == set(methods())
     assert rows["pure"]["checklist_length_distribution"] == "unknown"
     assert rows["gigpo"]["facts_seeds"] == "3"
 
@@ -110,6 +112,11 @@ def test_a_markdown_row_stays_a_row() -> None:
     assert lines[2].startswith(r"| [=HYPERLINK(")
     assert "](http://evil" not in lines[2]
     assert "](javascript" not in lines[2]
+
+
+def test_a_name_in_markdown_is_no_markup() -> None:
+    line = export([paper("x", name="a|b](c) <d>", arxiv="2501.00001")], "md").decode().splitlines()[2]
+    assert line.startswith(r"| [a\|b\](c) &lt;d&gt;](https://arxiv.org/abs/2501.00001) | 2025-01 |")
 
 
 def test_markdown_shows_the_other_sources_where_they_differ() -> None:
@@ -172,6 +179,7 @@ def test_nothing_in_bibtex_is_a_command_or_leaves_its_braces() -> None:
         ("Cui, Yuan et al.", ["Cui", "Yuan", "others"]),
         ("Jiarui Yao, Tong Zhang; Hao Bai from v2", ["Jiarui Yao", "Tong Zhang", "Hao Bai"]),
         ("Andersen and Band", ["Andersen", "Band"]),
+        ("One, Two, Three % Four", ["One", "Two", r"{Three \% Four}"]),
     ],
 )
 def test_authors_as_bibtex_wants_them(authors: str, listed: list[str]) -> None:
@@ -183,7 +191,16 @@ def test_links_are_made_of_ids_and_repositories_only() -> None:
         "arxiv": "https://arxiv.org/abs/2501.00001",
         "code": "https://github.com/a/b",
     }
-    for code in ("javascript:alert(1)", "https://a.b/'onclick=x", "a b/c", "http://a.b", "a/b/c", "https://a.b/c\n", "../x/y"):
+    for code in (
+        "javascript:alert(1)",
+        "https://a.b/'onclick=x",
+        "a b/c",
+        "http://a.b",
+        "a/b/c",
+        "https://a.b/c\n",
+        "../x/y",
+        "é/b",
+    ):
         assert derived(paper("x", code=known(code)))["links"] == {}
 
 

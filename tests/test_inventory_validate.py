@@ -120,7 +120,8 @@ def test_an_export_that_was_changed_is_refused(tmp_path: Path, change: Any, says
 
 
 def test_a_key_twice_in_json_is_refused(tmp_path: Path) -> None:
-    found = validate(write(tmp_path, '{"id": "x", "id": "y"}', "x.json"))
+    twice = json.dumps(plain("x")).replace('"name": "X"', '"name": "X", "name": "Y"')
+    found = validate(write(tmp_path, twice, "x.json"))
     assert "duplicate" in found.errors[0]
 
 

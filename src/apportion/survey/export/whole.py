@@ -39,8 +39,6 @@ def yaml(found: Sequence[Record]) -> bytes:
     writer = YAML(typ="rt")
     writer.width = 110
     writer.allow_unicode = True
-    # Two equal lists may be one object, and aliases are not read again.
-    writer.representer.ignore_aliases = lambda _: True
     file = io.BytesIO()
     writer.dump(document(found), file)
     return file.getvalue()
