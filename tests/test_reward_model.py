@@ -9,8 +9,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from apportion import Batch
 from apportion.errors import BatchError, OptionError
 from apportion.evidence.bill import Bill
-from apportion.evidence.coalitions import LearnedShapley, Plan
-from apportion.evidence.reward_model import LearnedReturn, LearnedReward, LearnedTokenReward, TextModel, fit_text
+from apportion.evidence.coalitions import Plan, step_values
+from apportion.evidence.reward_model import (
+    LearnedReturn,
+    LearnedReward,
+    LearnedShapley,
+    LearnedTokenReward,
+    TextModel,
+    fit_text,
+)
 
 Float = np.ndarray
 
@@ -131,17 +138,30 @@ def test_within_a_unit_the_score_moves_in_equal_parts() -> None:
     assert_allclose(np.diff(score), done[0] / 3)
 
 
-def test_shapley_values_of_blanked_steps() -> None:
-    batch, _ = _world(30, 9)
-    model = _fit(batch)
-    learned = LearnedShapley(model, Bill(trained=1.0), Plan(6, 1), 3)
+@pytest.mark.parametrize("observed", [True, False])
+def test_shapley_values_of_blanked_steps_are_exact(observed: bool) -> None:
+    """The closed form against all 2^n blanked texts, with and without observations between the steps."""
+    rng = np.random.default_rng(9)
+    lengths = [[2] * n for n in (4, 1, 3, 5, 2, 4, 4, 3)]
+    n = sum(map(len, lengths))
+    lead = [False] if observed else [True]
+    action = np.concatenate([np.tile([*lead, True], len(x)) for x in lengths])
+    action[np.cumsum([0, *(2 * len(x) for x in lengths)])[:-1]] = False
+    batch = Batch.from_turns(lengths, action=action, ids=rng.integers(0, 3, 2 * n), outcome=rng.normal(size=8))
+    model = _fit(batch, ridge=0.1, buckets=64)
+    learned = LearnedShapley(model, Bill(trained=1.0))
     found = learned.evidence(batch)
-    blank = model.score(batch, np.zeros(batch.n_turns, dtype=bool))
-    assert_allclose(found.arrays["shapley"].reshape(30, 4).sum(1), model.score(batch) - blank)
-    assert found.bill.scored == 120 * 16  # 2^4 coalitions
+    whole = model.score(batch)
+    asked, how = step_values(batch, lambda keep: model.score(batch, keep), whole, Plan(players=5), np.random.default_rng(0))
+    assert how["exact"] == 1.0
+    assert np.abs(asked).max() > 0.05
+    assert_allclose(found.arrays["shapley"], asked, atol=1e-12)
+    tokens = np.array([a.sum() for a in np.split(action, np.cumsum([2 * len(x) for x in lengths])[:-1])])
+    assert found.bill.scored == (tokens * np.array([len(x) for x in lengths]) ** 2).sum()
     again = LearnedShapley.load(learned.save())
+    assert isinstance(again, LearnedShapley)
     assert_array_equal(again.evidence(batch).arrays["shapley"], found.arrays["shapley"])
-    assert (again.plan, again.seed, again.bill) == (learned.plan, learned.seed, learned.bill)
+    assert again.bill == learned.bill
 
 
 def test_bad_settings_are_refused() -> None:

@@ -11,10 +11,6 @@ from ..batch import Batch
 from ..errors import OptionError
 from ..ops.shapley import PLAYERS, shapley
 from ..structure import Bool, Float, Int
-from .bill import Bill
-from .learned import _evidence
-from .reward_model import TextModel, _OfText
-from .sources import Array, Evidence
 
 #: v(S) of every trajectory at once, shape (N,): the argument says which steps are in S, shape (steps,).
 Worth = Callable[[Bool], Float]
@@ -111,31 +107,3 @@ def _ask(worth: Worth, members: Bool, n: int) -> Float:
     if answer.shape != (n,):
         raise OptionError(f"the coalition function gave shape {answer.shape}, expected ({n},): one value per trajectory")
     return answer
-
-
-@dataclass(frozen=True, eq=False)
-class LearnedShapley(_OfText):
-    """Shapley values of the steps in the game v(S) = score of the text with the other steps blanked.
-
-    A reward model fitted on complete texts only; ``plan`` and ``seed`` say how its game is paid out.
-    """
-
-    plan: Plan = Plan()
-    seed: int = 0
-
-    def save(self) -> dict[str, Array]:
-        return {**super().save(), "plan": np.asarray([self.plan.players, self.plan.orders, self.seed])}
-
-    @classmethod
-    def load(cls, saved: dict[str, Array]) -> LearnedShapley:  # type: ignore[override]
-        plain = _OfText.load(saved)
-        players, orders, seed = saved["plan"].tolist()
-        return cls(plain.model, plain.bill, Plan(players, orders), seed)
-
-    def evidence(self, batch: Batch) -> Evidence:
-        model: TextModel = self.model
-        rng = np.random.default_rng(self.seed)
-        found, how = step_values(batch, lambda keep: model.score(batch, keep), model.score(batch), self.plan, rng)
-        scored = float(batch.action.sum()) * (1.0 + how["coalitions"])
-        evidence = _evidence("shapley", found, "step", Bill(scored=scored))
-        return Evidence(evidence.arrays, evidence.axis, evidence.bill, evidence.provenance, diagnostics=how)

@@ -50,13 +50,32 @@ class TextModel:
         The score of a text is the sum of its parts: ``prompt`` of the trajectory, ``seen`` of each unit
         once what precedes its words is there, ``done`` once its words are. keep: (n,), False blanks a unit.
         """
-        keys = trajectory_keys(batch)
-        at = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
-        row = np.where(self.keys[at] == keys, self.fold[at], self.weights.shape[0] - 1)
+        row = self._row(batch)
         opening, units = pieces(batch, self.axis, self.weights.shape[1] - 2, keep)
         prompt = self.weights[row, -1] + self.weights[row[:, None], opening].sum(axis=1)
         value = self.weights[row[batch.within(self.axis, "trajectory")][:, None], units]
         return prompt, value[:, :SEEN].sum(axis=1), value[:, SEEN:].sum(axis=1)
+
+    def shapley(self, batch: Batch) -> Float:
+        """Shapley value of every unit in the game v(S) = score of the text with the units outside S blanked, (n,).
+
+        Exact without asking for a single coalition: the score is a sum of pieces, a piece is there when the
+        units it is made of are (its own, the one before, or both), and a game of "all of these" pays them equally.
+        """
+        row = self._row(batch)
+        _, units = pieces(batch, self.axis, self.weights.shape[1] - 2)
+        value = self.weights[row[batch.within(self.axis, "trajectory")][:, None], units]
+        own, before = _made_of(batch, self.axis)
+        share = value / np.maximum(own.astype(np.int64) + before, 1)
+        paid: Float = (share * own).sum(axis=1)
+        paid[:-1] += (share * before)[1:].sum(axis=1)
+        return paid
+
+    def _row(self, batch: Batch) -> Int:
+        """Row of ``weights`` for each trajectory."""
+        keys = trajectory_keys(batch)
+        at = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
+        return np.where(self.keys[at] == keys, self.fold[at], self.weights.shape[0] - 1)
 
     def score(self, batch: Batch, keep: Bool | None = None) -> Float:
         """Score of each complete text, or of what is left of it, shape (N,)."""
@@ -99,6 +118,21 @@ def pieces(batch: Batch, axis: Axis, buckets: int, keep: Bool | None = None) -> 
     seen = [last, join(about, last), join(place, last)]
     done = [words, join(last, words), join(about, words), join(about, last, words), join(place, words), join(before, words)]
     return _bucketed([topic, whole], buckets, 0), _bucketed([*seen, *done], buckets, 2)
+
+
+def _made_of(batch: Batch, axis: Axis) -> tuple[Bool, Bool]:
+    """Whether each of a unit's pieces is made of its own words, and of those of the unit before, (n, 9) each."""
+    _, action, offsets = _stream(batch, axis)
+    owner = batch.within(axis, "trajectory")
+    first = first_active(action, offsets)
+    follows = np.append(False, owner[1:] == owner[:-1])
+    written = follows & action[np.maximum(first - 1, 0)]  # what stands before the unit was written in the one before
+    own = np.zeros((owner.size, 9), dtype=np.bool_)
+    own[:, SEEN:] = True
+    before = np.zeros_like(own)
+    before[:, [0, 1, 2, 4, 6]] = written[:, None]
+    before[:, 8] = follows
+    return own, before
 
 
 def _bucketed(kinds: list[Array], buckets: int, salt: int) -> Int:
@@ -260,6 +294,20 @@ class LearnedReturn(_OfText):
         each = seen + done
         found = _running(batch, self.model.axis, prompt, each) + each
         return _evidence("prediction", found, self.model.axis, self._cost(batch))
+
+
+class LearnedShapley(_OfText):
+    """Shapley values of blanked texts: evidence ``shapley``.
+
+    The values are exact (:meth:`TextModel.shapley`) and would come free; billed are the N^2 passes over a text of N
+    units that a model which has to be asked takes for them (the partition explainer of SHAP).
+    """
+
+    def evidence(self, batch: Batch) -> Evidence:
+        axis = self.model.axis
+        size = np.bincount(batch.within(axis, "trajectory"), minlength=batch.n_trajectories)
+        scored = float((batch.action_count("trajectory") * size.astype(np.float64) ** 2).sum())
+        return _evidence("shapley", self.model.shapley(batch), axis, Bill(scored=scored))
 
 
 class LearnedTokenReward(_OfText):

@@ -10,8 +10,8 @@ from ..batch import Batch
 from ..credit import Credit
 from ..errors import OptionError
 from ..evidence import Bill, Evidence, Replayer, Sampler
-from ..evidence.coalitions import LearnedShapley, Plan, step_values
-from ..evidence.reward_model import fit_text
+from ..evidence.coalitions import Plan, step_values
+from ..evidence.reward_model import LearnedShapley, fit_text
 from ..ops.places import against_others_at_place
 from ..ops.scans import discounted_suffix, first_active, gae_and_returns
 from ..registry import method
@@ -53,23 +53,15 @@ def collect(
 
 
 def fit(
-    batch: Batch,
-    *,
-    rng: np.random.Generator,
-    folds: int = 5,
-    ridge: float = 3.0,
-    buckets: int = 512,
-    players: int = 6,
-    orders: int = 4,
-) -> LearnedShapley:
+    batch: Batch, *, rng: np.random.Generator, folds: int = 5, ridge: float = 3.0, buckets: int = 512
+) -> LearnedShapley:  # fmt: skip
     """Shapley values where v(S) is a reward model's score of the text with all steps outside S blanked.
 
-    The reward model is fitted on complete texts only (``evidence.reward_model``), cross-fitted; the
-    paper takes the one of RLHF. Every coalition is a pass over the text. players, orders: as in ``collect``.
+    The reward model is fitted on complete texts only (``evidence.reward_model``), cross-fitted; the paper takes the
+    one of RLHF. Exact, because that model is a sum over neighbouring steps; billed as if each coalition were asked.
     """
-    plan = Plan(players, orders)  # refused before anything is learned
     model = fit_text(batch, "step", rng, rows="complete", folds=folds, ridge=ridge, buckets=buckets)
-    return LearnedShapley(model, Bill(trained=float(batch.action.sum())), plan, int(rng.integers(2**31)))
+    return LearnedShapley(model, Bill(trained=float(batch.action.sum())))
 
 
 @method(
