@@ -1,0 +1,328 @@
+"""Implicit reward models: a policy learned from outcomes alone, whose log-ratio to its reference is the reward.
+
+A log-linear policy over the tokens the batch itself shows as alternatives,
+
+    pi(v | s) = pi_ref(v | s) exp(g(s, v)) / Z(s),      g(s, v) = sum_j theta[feature_j(s, v)],
+
+is trained on whole responses: sigmoid(beta sum_t log pi/pi_ref) should be the outcome (binary cross-
+entropy), or higher for the chosen one of a pair (Bradley-Terry). It stands in for the language model
+that PRIME, ITPO and DPO train: small, deterministic, learned from the batch alone.
+
+It reads token ids, the action mask, the reference's log-probabilities, rewards and (for pairs) groups; never
+state keys. A slot s is what was seen before its unit and the ``WINDOW`` policy tokens before it. Its vocabulary
+is what the batch shows there; the rest of the reference's mass is one further alternative with g = 0, so that pi
+is normalised exactly, and a token the reference was sure of gets 0.
+
+Cross-fitting is as in ``evidence.learned``: a trajectory the model was fitted on is scored by weights of
+a fold it was not in. Which tokens stand where (not how anything ended) is taken from the batch being scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..batch import Batch
+from ..errors import BatchError, OptionError
+from ..ops.features import mix
+from ..ops.lbfgs import minimise
+from ..structure import Bool, Float, Int
+from ..words import Axis, check_word
+from .bill import Bill
+from .learned import features, trajectory_keys
+from .sources import Array, Evidence
+
+Reference = Literal["frozen", "policy"]
+
+#: How many policy tokens of its own unit a slot remembers.
+WINDOW = 2
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedImplicit:
+    """The policy of each fold, and where its log-probabilities are wanted.
+
+    name: the evidence it leaves, one log-probability per token. weights: theta of each fold, the last row
+    fitted on everything, the last column 0, shape (folds + 1, buckets + 1), in units of 1 / beta. keys
+    (sorted) and fold: which trajectories it was fitted on, and where they were held out.
+    """
+
+    name: str
+    reference: Reference
+    axis: Axis
+    beta: float
+    weights: Float
+    keys: Array
+    fold: Int
+    bill: Bill
+
+    def evidence(self, batch: Batch) -> Evidence:
+        base = reference_logp(batch, self.reference, "to score with an implicit reward model")
+        ratio = self.log_ratio(batch)
+        # one pass of the model, and one of a reference that nobody has run yet
+        bill = Bill(scored=float(batch.action.sum()) * (2.0 if self.reference == "frozen" else 1.0))
+        logp = np.where(batch.action, np.minimum(base + ratio, 0.0), 0.0)
+        return Evidence({self.name: logp}, {self.name: "token"}, bill=bill, provenance="learned")
+
+    def log_ratio(self, batch: Batch) -> Float:
+        """log pi/pi_ref of every token, shape (T,); 0 on observation tokens."""
+        table = slots(batch, self.axis, self.weights.shape[1] - 1, self.reference)
+        keys = trajectory_keys(batch)
+        at = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
+        row = np.where(self.keys[at] == keys, self.fold[at], self.weights.shape[0] - 1)[table.owner]
+        out = np.zeros(batch.n_tokens)
+        for k in np.unique(row):
+            here = row == k
+            out[table.token[here]] = table.log_ratio(self.weights[k] / self.beta)[here]
+        return out
+
+    def save(self) -> dict[str, Array]:
+        """Plain arrays; ``LearnedImplicit.load(x.save())`` scores the same, bit for bit."""
+        return {
+            "about": np.array([self.name, self.reference, self.axis]), "beta": np.array(self.beta), "weights": self.weights,
+            "keys": self.keys, "fold": self.fold, "bill": np.asarray(list(asdict(self.bill).values())),
+        }  # fmt: skip
+
+    @classmethod
+    def load(cls, saved: Mapping[str, Array]) -> LearnedImplicit:
+        name, reference, axis = saved["about"].tolist()
+        bill = Bill(*saved["bill"].tolist())
+        return cls(name, reference, axis, float(saved["beta"]), saved["weights"], saved["keys"], saved["fold"], bill)
+
+
+def fit_implicit(
+    batch: Batch,
+    name: str,
+    rng: np.random.Generator,
+    *,
+    labels: Float | None,
+    beta: float,
+    reference: Reference,
+    folds: int,
+    ridge: float,
+    buckets: int,
+    steps: int,
+) -> LearnedImplicit:
+    """Train on outcomes (``labels`` in [0, 1], one per trajectory), or on all pairs solved/unsolved of a prompt (None).
+
+    beta: what the summed log-ratio is multiplied by. folds: held-out parts, drawn by trajectory. ridge: penalty in
+    *trajectories*, as in ``evidence.learned.fit_linear``. steps: how often L-BFGS may move. The bill counts one
+    training pass over what was trained on, as the papers make; our few steps stand for it.
+    """
+    check_word(reference, Reference, "reference")
+    n = batch.n_trajectories
+    if n < 2:
+        raise BatchError(
+            "one trajectory cannot be held out from itself: fit on at least two, or pass learned= from another batch"
+        )
+    if folds < 2 or ridge <= 0 or buckets < 1 or steps < 1 or beta <= 0:
+        raise OptionError(
+            f"folds = {folds}, ridge = {ridge}, buckets = {buckets}, steps = {steps}, beta = {beta}: "
+            "expected at least 2, above 0, at least 1, at least 1, above 0"
+        )
+    axis: Axis = "turn" if batch.step_offsets is None else "step"
+    table = slots(batch, axis, buckets, reference)
+    folds = min(folds, n)
+    part = rng.permutation(n) % folds
+    pairs = pairs_of(batch) if labels is None else None
+    weights = np.zeros((folds + 1, buckets + 1))
+    for k in range(folds + 1):
+        weights[k] = _train(table, n, buckets, labels, pairs, part != k, beta, ridge, steps)
+    keys = trajectory_keys(batch)
+    order = np.argsort(keys)
+    used = np.ones(n, dtype=np.bool_)
+    if pairs is not None:
+        used = np.isin(np.arange(n), np.concatenate(pairs[:2]))
+    trained = float(batch.action_count("trajectory")[used].sum())
+    bill = Bill(trained=trained, scored=trained if reference == "frozen" else 0.0)
+    return LearnedImplicit(name, reference, axis, beta, weights, keys[order], part[order], bill)
+
+
+def pairs_of(batch: Batch) -> tuple[Int, Int, Float]:
+    """All (solved, unsolved) pairs of every prompt, and weights that make a prompt's add up to half its rollouts."""
+    over, solved = batch.within("trajectory", "group"), batch.solved
+    chosen: list[Int] = []
+    rejected: list[Int] = []
+    order = np.argsort(over, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(over[order])) + 1):
+        good, bad = members[solved[members]], members[~solved[members]]
+        chosen.append(np.repeat(good, bad.size))
+        rejected.append(np.tile(bad, good.size))
+    up, down = np.concatenate(chosen), np.concatenate(rejected)
+    if not up.size:
+        raise BatchError(
+            "no prompt has both a solved and an unsolved rollout, so there is no pair to learn from: "
+            "fit on another batch and pass learned="
+        )
+    count = np.bincount(over[up], minlength=int(over.max()) + 1)
+    weight = np.bincount(over)[over[up]] / (2.0 * count[over[up]])
+    return up, down, weight
+
+
+def log_ratio(batch: Batch, logp: Float, name: str, reference: Reference) -> Float:
+    """``logp`` less the reference's at every policy token, 0 elsewhere; refuses nulls and positive values by index."""
+    check_word(reference, Reference, "reference")
+    base = reference_logp(batch, reference, f"to compare '{name}' with")
+    bad = batch.action & ~(logp <= 1e-3)
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise OptionError(f"evidence '{name}'[{i}] = {logp[i]:g}: expected a log-probability, at most 0, at every policy token")
+    return np.where(batch.action, logp - base, 0.0)
+
+
+def reference_logp(batch: Batch, reference: Reference, why: str) -> Float:
+    """Column ``ref_logp`` (the frozen start) or ``logp`` (the policy that sampled)."""
+    column: Float = batch.need("ref_logp" if reference == "frozen" else "logp", why)
+    return column
+
+
+# --- slots: where a token was chosen, and what else the batch shows there ----------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """The policy tokens of a batch whose choice was open, and the distinct (slot, token) pairs they fall into.
+
+    token, owner, pair, p: per open token its index, its trajectory, its pair and the reference's probability.
+    slot, share, seen: per pair its slot, the reference's mean probability of its token there, and its features
+    (pairs, m), bucket numbers. n_slots: how many slots there are.
+    """
+
+    token: Int
+    owner: Int
+    pair: Int
+    p: Float
+    slot: Int
+    share: Float
+    seen: Int
+    n_slots: int
+
+    def forward(self, theta: Float) -> tuple[Float, Float, Float, Float]:
+        """log pi/pi_ref of every open token; its pi; and, per pair, its share of and the mass of a slot's others.
+
+        Z = p e^g + (1 - p) W, where W is the mean of e^g over the slot's other alternatives, the unseen ones at e^0.
+        """
+        g = theta[self.seen].sum(axis=1)
+        top = np.zeros(self.n_slots)  # the unseen rest has g = 0
+        np.maximum.at(top, self.slot, g)
+        height = top[self.slot]
+        e = np.exp(g - height)
+        known = np.bincount(self.slot, weights=self.share, minlength=self.n_slots)
+        rest = np.maximum(1.0 - known, 0.0)
+        mass = self.share * e
+        total = (np.bincount(self.slot, weights=mass, minlength=self.n_slots) + rest * np.exp(-top))[self.slot]
+        size = (known + rest)[self.slot] - self.share
+        others = np.where(size > 1e-12, np.maximum(total - mass, 0.0), 0.0)
+        w = np.where(size > 1e-12, others / np.maximum(size, 1e-12), e)  # nothing else is possible: no change
+        z = self.p * e[self.pair] + (1.0 - self.p) * w[self.pair]
+        ratio = (g - height)[self.pair] - np.log(np.maximum(z, 1e-300))
+        return ratio, self.p * e[self.pair] / np.maximum(z, 1e-300), mass, others
+
+    def log_ratio(self, theta: Float) -> Float:
+        return self.forward(theta)[0]
+
+    def gradient(self, a: Float, pi: Float, mass: Float, others: Float, size: int) -> Float:
+        """sum_t a_t d(log-ratio_t)/d theta, shape (size,)."""
+        own = np.where(others > 0, np.bincount(self.pair, weights=a * (1.0 - pi), minlength=mass.size), 0.0)
+        pull = np.where(others > 0, own / np.where(others > 0, others, 1.0), 0.0)
+        around = np.bincount(self.slot, weights=pull, minlength=self.n_slots)[self.slot] - pull
+        dg = own - mass * around
+        m = self.seen.shape[1]
+        return np.bincount(self.seen.ravel(), weights=np.repeat(dg, m), minlength=size).astype(np.float64)
+
+
+def slots(batch: Batch, axis: Axis, buckets: int, reference: Reference) -> Slots:
+    """The slots of a batch; those where the reference had no doubt (probability 1) are left out."""
+    ids = batch.need("ids", "to learn an implicit reward from")
+    logp = reference_logp(batch, reference, "as the reference of an implicit reward model")
+    unit = batch.within("token", axis)
+    token = np.flatnonzero(batch.action & (logp < -1e-9))
+    before = features(batch, axis, buckets=2**40, actions=0)[unit[token]]
+    said = _said(ids, batch.action, unit)[token]
+    word = mix(ids[token])
+    where = mix(np.bitwise_xor.reduce(_salted(before), axis=1) + said)
+    what = mix(where + word)
+    _, first, pair = np.unique(what, return_index=True, return_inverse=True)
+    slot = np.unique(where[first], return_inverse=True)[1]
+    p = np.exp(np.minimum(logp[token], 0.0))
+    share = np.bincount(pair, weights=p) / np.bincount(pair)
+    held = mix(said + word)[first]
+    seen = (mix(_salted(before[first]) + held[:, None]) % np.uint64(buckets)).astype(np.int64)
+    seen = np.where(before[first] == 2**40, buckets, seen)  # nothing there: the column without weight
+    alone = (held % np.uint64(buckets)).astype(np.int64)
+    seen = np.concatenate([seen, alone[:, None]], axis=1)
+    n_slots = int(slot.max()) + 1 if slot.size else 0
+    return Slots(token, batch.within("token", "trajectory")[token], pair, p, slot, share, seen, n_slots)
+
+
+def _salted(before: Int) -> Any:
+    """Features told apart by their column, and mixed."""
+    salt = mix(np.arange(1, before.shape[1] + 1))
+    return mix(before.astype(np.uint64) + salt[None, :])
+
+
+def _said(ids: Int, action: Bool, unit: Int) -> Any:
+    """Hash of the last ``WINDOW`` policy tokens of the same unit before each token, and how many there were."""
+    where = np.flatnonzero(action)
+    word, owner = mix(ids[where]), unit[where]
+    said = np.zeros(where.size, dtype=np.uint64)
+    for back in range(1, WINDOW + 1):
+        same = np.zeros(where.size, dtype=np.bool_)
+        same[back:] = owner[back:] == owner[:-back]
+        earlier = np.zeros(where.size, dtype=np.uint64)
+        earlier[back:] = mix(word[:-back] + np.uint64(back))
+        said = mix(said + np.where(same, earlier, np.uint64(0)))
+    out = np.zeros(action.size, dtype=np.uint64)
+    out[where] = said
+    return out
+
+
+# --- training ------------------------------------------------------------------------------------------------
+
+
+def _train(
+    table: Slots,
+    n: int,
+    buckets: int,
+    labels: Float | None,
+    pairs: tuple[Int, Int, Float] | None,
+    kept: Bool,
+    beta: float,
+    ridge: float,
+    steps: int,
+) -> Float:
+    """theta times beta (a scale that does not hang on beta), fitted on the kept trajectories, shape (buckets + 1,)."""
+
+    def loss(x: Float) -> tuple[float, Float]:
+        ratio, pi, mass, others = table.forward(x / beta)
+        score: Float = np.asarray(beta * np.bincount(table.owner, weights=ratio, minlength=n), dtype=np.float64)
+        value, slope = _cross_entropy(score, labels, kept) if pairs is None else _bradley_terry(score, pairs, kept)
+        g = table.gradient(slope[table.owner], pi, mass, others, buckets + 1) + ridge / 4.0 * x
+        g[-1] = 0.0  # "nothing there" carries no weight
+        return value + ridge / 8.0 * float(x @ x), g
+
+    return minimise(loss, np.zeros(buckets + 1), steps=steps)
+
+
+def _cross_entropy(score: Float, labels: Float | None, kept: Bool) -> tuple[float, Float]:
+    """Sum of the kept trajectories' cross-entropies of sigmoid(score), and its slope in every score."""
+    y = np.zeros(score.size) if labels is None else labels
+    value = np.logaddexp(0.0, score) - y * score
+    return float(value[kept].sum()), np.where(kept, _sigmoid(score) - y, 0.0)
+
+
+def _bradley_terry(score: Float, pairs: tuple[Int, Int, Float], kept: Bool) -> tuple[float, Float]:
+    """Weighted sum of -log sigmoid(chosen - rejected) over pairs that are both kept, and its slope in every score."""
+    up, down, weight = pairs
+    weight = np.where(kept[up] & kept[down], weight, 0.0)
+    margin = score[up] - score[down]
+    pull = weight * _sigmoid(-margin)
+    slope = np.bincount(down, weights=pull, minlength=score.size) - np.bincount(up, weights=pull, minlength=score.size)
+    return float((weight * np.logaddexp(0.0, -margin)).sum()), np.asarray(slope, dtype=np.float64)
+
+
+def _sigmoid(x: Float) -> Float:
+    return np.asarray(np.exp(-np.logaddexp(0.0, -x)), dtype=np.float64)
