@@ -75,7 +75,8 @@ class Grams:
         given = sorted({(len(p), int(_hash(p))) for p in phrases if len(p)})
         if not given:
             raise OptionError("phrases: expected at least one non-empty sequence of token ids")
-        length, hashes = (np.asarray(x) for x in zip(*given, strict=True))
+        length = np.asarray([n for n, _ in given], dtype=np.int64)
+        hashes = np.asarray([h for _, h in given], dtype=np.uint64)
         none = np.zeros(0, dtype=np.int64)
         return cls(
             hashes.astype(np.uint64), length, np.ones((1, length.size), dtype=np.bool_), none.astype(np.uint64), none, Bill()
