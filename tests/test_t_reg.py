@@ -141,8 +141,8 @@ def test_the_policy_is_shown_two_opposed_prompts() -> None:
     policy = FakePolicy()
     credit = _t_reg(_batch(), policy=policy)
     assert policy.seen == [[module.BETTER] * 2, [module.WORSE] * 2]
-    assert module.BETTER.startswith("success")
-    assert module.WORSE.startswith("failure")
+    assert module.BETTER.startswith("success ")  # so that a simulated policy knows which is meant
+    assert module.WORSE.startswith("failure ")
     assert credit.bill.scored == 10.0
     _t_reg(_batch(), policy=policy, better="up", worse="down")
     assert policy.seen[2:] == [["up"] * 2, ["down"] * 2]
@@ -163,3 +163,20 @@ def test_the_learned_contrast_prefers_what_ends_well() -> None:
     worse = np.where(right, 0.2, 0.6) / 0.4
     truth = 1 / (1 + np.exp(np.log(worse) - np.log(better))) - 0.5
     assert_allclose(rhat, truth, atol=0.05)
+
+
+def test_the_simulated_policy_tells_the_two_prompts_apart_as_well_as_it_can() -> None:
+    from apportion.bench.layouts import to_batch
+    from apportion.bench.sources import SimulatedPolicy
+    from apportion.bench.tasks import find
+    from apportion.bench.world import roll
+
+    task = find("bifurcation/horizon-10")
+    rollouts = roll(task, task.start_theta, 4, 8, np.random.default_rng(0))
+    batch = to_batch(rollouts, reference=True)
+    size = []
+    for skill in (0.0, 0.25, 0.5, 1.0):
+        credit = _t_reg(batch, policy=SimulatedPolicy(rollouts, skill=skill), form="reward")
+        size.append(np.abs(credit.token).sum())
+    assert size[0] < 1e-9
+    assert size[1] < size[2] < size[3]

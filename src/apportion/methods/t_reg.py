@@ -20,8 +20,8 @@ from ..words import Single, check_word
 Form = Literal["dpo", "simpo", "advantage", "reward"]
 
 #: What is put before a response to ask for a better and for a worse one; the first word tells a simulated policy which.
-BETTER = "success: rewrite the answer so that it is more helpful, correct, coherent and concise."
-WORSE = "failure: rewrite the answer so that it is less helpful, incorrect, incoherent and verbose."
+BETTER = "success is wanted: rewrite the answer so that it is more helpful, correct, coherent and concise."
+WORSE = "failure is wanted: rewrite the answer so that it is less helpful, incorrect, incoherent and verbose."
 
 
 def collect(
