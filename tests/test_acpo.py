@@ -129,6 +129,8 @@ def test_entropy_steps_nest_in_turns_and_count_policy_tokens() -> None:
     batch = Batch.from_turns([[6, 4], [2]], action=[*action, True, True], outcome=[1.0, 0.0], entropy=[9.0] * 2 + [1.0] * 10)
     cut = entropy_steps(batch, min_tokens=2)
     assert_array_equal(cut.step_offsets, [0, 4, 6, 10, 12])
+    second = Batch.from_turns([[2, 8]], outcome=[1.0], entropy=[0.1] * 6 + [2.0, 0.1, 0.1, 0.1])
+    assert_array_equal(entropy_steps(second, min_tokens=3, quantile=0.95).step_offsets, [0, 2, 6, 10])
     with pytest.raises(OptionError, match=r"quantile = 1\.5"):
         entropy_steps(batch, quantile=1.5)
     with pytest.raises(OptionError, match="min_tokens = 0"):
