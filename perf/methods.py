@@ -17,6 +17,8 @@ from .clock import Spread, seconds
 
 #: Promised of every method: seconds at the largest size, log-log slope, peak extra memory in batches.
 SECONDS, SLOPE, MEMORY = 1.0, 1.1, 10.0
+#: Evidence that lies in [0, 1].
+SHARES = ("success_rate", "planning")
 Evidence = dict[str, np.ndarray]
 
 
@@ -97,6 +99,7 @@ def evidence(method: Method, b: ap.Batch, seed: int = 0) -> Evidence:
         if getattr(b, name, None) is None:
             rubric = getattr(sys.modules[method.function.__module__], "RUBRIC", None)
             values = rng.uniform(-1.0, 1.0, b.count(axis)) if rubric is None else rng.choice(rubric.levels, b.count(axis))
+            values = np.abs(values) if name in SHARES else values
             found[name] = -np.abs(values) if name.endswith("logp") else values
     return found
 
