@@ -90,6 +90,9 @@ def test_no_step_takes_the_other_sign_and_the_best_gets_twice_the_advantage_of_a
     a = plain.unit[owner]
     assert (credit.unit * a >= 0).all()
     assert (np.abs(credit.unit) <= 2 * np.abs(a) + 1e-12).all()
+    steep = _finepo(batch, rating=rating, alpha=5.0).unit  # the best step of a failure would rise above 0
+    assert (steep * a >= 0).all()
+    assert (np.abs(steep) <= 2 * np.abs(a) + 1e-12).all()
     for i in range(6):
         mine = owner == i
         if mine.sum() > 1:
@@ -151,13 +154,13 @@ def test_offsets_are_bounded_and_a_kind_never_taken_gains() -> None:
 
 
 def test_the_kind_of_a_step_is_the_first_span_that_starts_in_it() -> None:
-    spans = {"action": Spans(np.array([12, 11, 0]), np.array([13, 35, 3]), ("late", "early", "zero"))}
+    spans = {"action": Spans(np.array([12, 11, 0]), np.array([13, 35, 3]), ("late", "used", "absent"))}
     batch = _batch(spans=spans)
-    assert action_shares(batch, "action") == {"early": 0.5, "late": 0.0, "zero": 0.5}
-    shares: dict[str, Any] = {"policy_share": {"early": 0.5}, "reference_share": {"early": 1.0}}
+    assert action_shares(batch, "action") == {"absent": 0.5, "late": 0.0, "used": 0.5}
+    shares: dict[str, Any] = {"policy_share": {"used": 0.5}, "reference_share": {"used": 1.0}}
     unit = _finepo(batch, rating=np.full(8, 2.0), types="action", beta=None, gamma=9.0, **shares).unit
     assert unit[1] > unit[0]
-    assert_allclose(unit[0], unit[2])  # "zero" has share 0 in both, the third step has no kind: no offset
+    assert_allclose(unit[0], unit[2])  # "absent" has share 0 in both, the third step has no kind: no offset
     assert_array_equal(unit[3:6], -0.5)
 
 

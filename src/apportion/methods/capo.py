@@ -12,7 +12,7 @@ from ..credit import Credit, Loss
 from ..errors import OptionError
 from ..evidence import Bill, Evidence, Judge, Rubric
 from ..evidence.judging import ask, check_levels, provenance
-from ..ops.groups import standardise
+from ..ops.weighted import weighted_standardise
 from ..registry import method
 from ..structure import Float
 from ..words import Denominator, Spread, check_word
@@ -124,12 +124,10 @@ def capo(
     if not judge_correct_responses:
         wrong = np.where(batch.solved[batch.within("step", "trajectory")], 0.0, wrong)
     r = whole * batch.reward[batch.within("step", "trajectory")] - penalty * wrong
-    token = standardise(
-        r[batch.within("token", "step")], batch.within("token", "group"), spread=spread, eps=eps, counted=batch.action,
-        single="zero", what="prompt (in tokens)",
-    )  # fmt: skip
+    over, tokens = batch.within("step", "group"), batch.action_count("step")
+    x = weighted_standardise(r, over, tokens, spread=spread, eps=eps)
     return Credit.of(
-        batch, "step", token[batch.last_action("step")], loss=Loss(denominator=denominator),
+        batch, "step", x, loss=Loss(denominator=denominator),
         diagnostics={"unparsed": float(1.0 - known.mean()), "wrong": float(wrong.mean())},
     )  # fmt: skip
 

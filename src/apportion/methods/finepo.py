@@ -16,6 +16,7 @@ from ..evidence.judging import ask, provenance
 from ..evidence.learned import fit_linear
 from ..evidence.rating import LearnedRating
 from ..ops.groups import standardise
+from ..ops.weighted import weighted_standardise
 from ..registry import method
 from ..structure import Bool, Float, Int
 from ..words import Denominator, Single, check_word
@@ -159,10 +160,7 @@ def finepo(
         p = p + _offset(batch, types, policy_share, reference_share, lambda_kl, gamma, eps)
     elif policy_share is not None or reference_share is not None:
         raise OptionError("policy_share and reference_share correct for kinds of actions: name their span table with types=")
-    token = batch.within("token", "step")
-    counted = batch.action & rated[token]  # each token once: the mean is weighted by length
-    d = standardise(p[token], batch.within("token", "trajectory"), counted=counted, single="zero")[batch.last_action("step")]
-    d = np.where(rated, d, 0.0)
+    d = weighted_standardise(p, owner, np.where(rated, batch.action_count("step"), 0))  # each token once
     best = np.maximum.reduceat(d, np.searchsorted(owner, np.arange(batch.n_trajectories)))
     whole = standardise(batch.reward, batch.within("trajectory", "group"), single=single)
     a = whole[owner]
