@@ -202,16 +202,18 @@ def _add(
     size = np.diff(bounds)[some]
     ends = np.cumsum(size)
     at = np.arange(ends[-1]) + np.repeat(bounds[some] - (ends - size), size)
-    x = np.zeros((at.size, gram.shape[0]))
-    np.add.at(x, (np.arange(at.size)[:, None], np.minimum(units[at], gram.shape[0] - 1)), 1.0)
-    np.add.at(x, ((ends - size)[:, None], np.minimum(opening[some], gram.shape[0] - 1)), 1.0)
-    np.cumsum(x, axis=0, out=x)
-    x -= np.repeat(np.vstack([np.zeros((1, x.shape[1])), x[ends[:-1] - 1]]), size, axis=0)
-    x[:, -1] = 1.0  # "no piece" was counted here
-    w = np.repeat(weight[0] / size, size)
-    w[ends - 1] += weight[1]
-    used = w > 0
-    x, w, y = x[used], w[used], np.repeat(reward[some], size)[used]
+    row = np.repeat(np.arange(some.size), size) if weight[0] == 0 else np.arange(at.size)  # only the ends, or every prefix
+    n, first = (some.size, np.arange(some.size)) if weight[0] == 0 else (at.size, ends - size)
+    width = gram.shape[0]  # the last column counts "no piece" until the intercept goes there
+    where = np.concatenate([(row[:, None] * width + units[at]).ravel(), (first[:, None] * width + opening[some]).ravel()])
+    x = np.bincount(where, minlength=n * width).astype(np.float64).reshape(n, width)
+    w, y = np.full(n, weight[1]), reward[some]
+    if weight[0]:
+        np.cumsum(x, axis=0, out=x)
+        x -= np.repeat(np.vstack([np.zeros((1, width)), x[ends[:-1] - 1]]), size, axis=0)
+        w, y = np.repeat(weight[0] / size, size), np.repeat(reward[some], size)
+        w[ends - 1] += weight[1]
+    x[:, -1] = 1.0
     scaled = x * w[:, None]
     gram += scaled.T @ x
     rhs += scaled.T @ y
