@@ -61,6 +61,15 @@ def test_parts_of_a_preset_can_be_changed_and_the_scale_does_not_matter() -> Non
     assert_allclose(means, [2.0, 0.5, 0.0, 2.0])
 
 
+def test_two_presets_coincide_at_ten_turns_and_only_there() -> None:
+    rng = np.random.default_rng(0)
+    for n in (10, 9):
+        batch = Batch.from_turns([[1] * n] * 4, outcome=[1.0, 0.0, 0.0, 1.0], group=[0] * 4)
+        score = rng.integers(0, 2, 4 * n).astype(float)
+        a, b = (_tarl(batch, turn_score=score, preset=p, eps=0.0).unit for p in ("balanced", "outcome_dominant"))
+        assert np.allclose(a, b) == (n == 10)
+
+
 def test_without_scores_it_is_grpo() -> None:
     grpo = assign(_batch(), "grpo")
     assert isinstance(grpo, Credit)

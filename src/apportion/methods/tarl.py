@@ -100,7 +100,8 @@ def tarl(
     preset: "literal", sum, w_outcome 1, w_score 10 (a review says that scores are scaled by 10; a longer
     flawless dialogue then beats a shorter one); "balanced", mean, 1 and 1 (ties them); "outcome_dominant",
     sum, 10 and 1 (the other reading of that remark). aggregate, w_outcome, w_score: None, or in place of
-    the preset's. Only their ratio and sum or mean matter, but for eps. w_score=0 is GRPO.
+    the preset's. Only their ratio and sum or mean matter, but for eps. w_score=0 is GRPO. Where all rollouts
+    have ten turns, "balanced" and "outcome_dominant" are the same.
     placement: "trajectory" as published; or "turn", the ablation reported unstable: reward
     w_score s_k at each turn and w_outcome r at the last one, A_k the undiscounted reward to go, not
     standardised. Both weights are then 1 unless given, the preset and ``aggregate`` do not apply.

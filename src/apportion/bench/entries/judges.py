@@ -1,7 +1,9 @@
 """Methods that ask a judge: each with one right on 80 % of the texts, and a learned rater where the paper has one.
 
 All rows with a judge are oracle rows by construction. Judges see every choice as it is: all turns
-search, no step is a final answer.
+search, no step is a final answer. They are asked whether a choice was right where it was made, and where
+nothing is at stake any more nothing can be wrong: rewards that sum such scores over a rollout (TARL,
+SCRIBE) pay for losing the thread early, scores left at their places do not.
 """
 
 from __future__ import annotations
