@@ -88,6 +88,14 @@ def test_every_record_is_drawn_once_per_label(kind: Any, snapshot: str) -> None:
         assert re.sub(r"\s", "", found.name) in shown, found.name
 
 
+@pytest.mark.parametrize("snapshot", SNAPSHOTS)
+@pytest.mark.parametrize("labels", ["best", "companion"])
+def test_no_name_is_broken_inside_a_word_of_it(snapshot: str, labels: str) -> None:
+    lines = texts(draw(SNAPSHOTS[snapshot], labels=labels))
+    parts = {part for found in places(SNAPSHOTS[snapshot], labels) for part in re.findall(r"[^-\s]+-*", found.name)}
+    assert [part for part in parts if not any(part in line for line in lines)] == []
+
+
 def test_a_record_stands_in_the_row_and_the_column_of_its_labels() -> None:
     chosen = [
         changed(record("rloo"), name="One", granularity=said(["token"]), methodology=said("monte-carlo")),

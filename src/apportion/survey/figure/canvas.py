@@ -21,7 +21,7 @@ MARKS: dict[str, tuple[str, str]] = {
     "classical": ("v", "#e69f00"),
     "unknown": ("x", "#4d5662"),
 }
-MARK = 0.125  # inches that a mark takes in a line
+MARK = 0.11  # inches that a mark takes in a line
 
 
 class Canvas:
@@ -69,8 +69,8 @@ class Canvas:
 
         for k, setting in enumerate(settings):
             shape, colour = MARKS[setting]
-            at = ((x + (k + 0.4) * MARK) / self.width,), (1 - y / self.height,)
-            size = 4.2 if shape == "D" else 5.0
+            at = ((x + (k + 0.38) * MARK) / self.width,), (1 - y / self.height,)
+            size = 3.8 if shape == "D" else 4.6
             self.figure.add_artist(
                 Line2D(*at, marker=shape, color=colour, markersize=size, markeredgewidth=1.1, linestyle="none")
             )

@@ -10,7 +10,7 @@ from .canvas import BAND, MARK, MUTED, RULE, Canvas
 from .cells import GAP, Cell, cell, least
 from .legend import FOOT, HEAD, footer, header
 from .places import UNITS, WAYS, Place
-from .text import LINE, SMALL, width, wrapped
+from .text import HEADING, LINE, SMALL, width, wrapped
 
 STEP = 0.04  # inches by which columns trade width
 WIDEST = 1.4  # inches that the longest word of a name can claim for its column
@@ -21,7 +21,7 @@ def grid(places: Sequence[Place], page: float, note: str) -> Canvas:
     rows = [u for u in UNITS if any(u in p.units for p in places)]
     columns = [w for w in WAYS if any(w in p.ways for p in places)]
     inside = {(u, w): [p for p in places if u in p.units and w in p.ways] for u in rows for w in columns}
-    left = max((width(UNITS[u]) for u in rows), default=0.0) + 2 * GAP
+    left = max((width(UNITS[u], HEADING) for u in rows), default=0.0) + 2 * GAP
     widths = _fit(inside, rows, columns, page - left)
     made = {key: cell(inside[key], widths[columns.index(key[1])]) for key in inside}
     return _drawn(places, rows, columns, made, left, widths, page, note)
@@ -45,12 +45,12 @@ def _drawn(
     header(canvas, GAP, places)
     edges = [left + sum(widths[:k]) for k in range(len(widths) + 1)]
     for x, heading in zip(edges, headings, strict=False):
-        canvas.text(x + GAP, HEAD + GAP + LINE / 2, heading, bold=True)
+        canvas.text(x + GAP, HEAD + GAP + LINE / 2, heading, size=HEADING, bold=True)
     y = top
     for k, (unit, height) in enumerate(zip(rows, heights, strict=True)):
         if k % 2 == 0:
             canvas.box(0, y, page, height, BAND)
-        canvas.text(GAP, y + GAP + LINE / 2, [UNITS[unit]])
+        canvas.text(GAP, y + GAP + LINE / 2, [UNITS[unit]], size=HEADING)
         for x, way in zip(edges, columns, strict=False):
             for name in made[unit, way].names:
                 marks = name.place.settings
@@ -66,7 +66,7 @@ def _drawn(
 
 
 def _heading(way: str, room: float) -> list[str]:
-    return wrapped(WAYS[way], room - 2 * GAP + 0.01, bold=True)
+    return wrapped(WAYS[way], room - 2 * GAP + 0.01, HEADING, bold=True)
 
 
 def _fit(inside: dict[tuple[str, str], list[Place]], rows: list[str], columns: list[str], room: float) -> list[float]:
@@ -108,7 +108,7 @@ def _fit(inside: dict[tuple[str, str], list[Place]], rows: list[str], columns: l
 def _lowest(inside: dict[tuple[str, str], list[Place]], rows: list[str], columns: list[str], room: float) -> list[float]:
     """What each column needs: whole words of names; where that is more than ``room``, their parts between hyphens;
     where that is too, a share of it. Headings are never broken inside a word."""
-    heads = [max(width(word, bold=True) for word in WAYS[w].replace("-", "- ").split()) + 2 * GAP for w in columns]
+    heads = [max(width(word, HEADING, bold=True) for word in WAYS[w].replace("-", "- ").split()) + 2 * GAP for w in columns]
     for part in (" ", "-"):
         names = [least([p for u in rows for p in inside[u, w]], part, WIDEST) for w in columns]
         found = [max(pair) for pair in zip(heads, names, strict=True)]

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 SIZE = 8.0  # points
+HEADING = 7.5
 SMALL = 7.0
 LINE = 0.142  # inches from one line of a text to the next, at 8 points
 

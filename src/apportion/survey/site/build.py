@@ -92,10 +92,9 @@ def rank(name: str, e: Entry) -> str:
         return e.name.casefold()
     if name == "date":
         return e.date
-    if name == "needs":  # nothing first, then by how much is asked for, the unknown last
-        return (
-            "99" if e.words["needs"] == ("unknown",) else f"{('none' not in e.words['needs']) * 50 + len(e.words['needs']):02d}"
-        )
+    if name == "needs":  # what the rollouts hold first, then by how much is asked for, the unknown last
+        words = e.words["needs"]
+        return "99" if words == ("unknown",) else f"{('none' not in words) * 50 + len(words):02d}"
     order = ["yes", "no"] if name == "implemented" else [*WORDS[name], "unknown"]
     return " ".join(f"{order.index(word):02d}" for word in e.words[name])
 
