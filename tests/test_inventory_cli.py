@@ -113,6 +113,9 @@ def test_validate_names_every_error_of_every_file(capsys: pytest.CaptureFixture[
     assert re.search(r"^x\.yaml:\d+: cost: say where it comes from", out, re.MULTILINE)
     assert "y.yaml: valid, 1 record\n" in out
     assert "z.yaml: No such file" in out
+    assert run(capsys, "validate", str(tmp_path / "x.yaml"), str(tmp_path / "y.yaml"))[0] == 1, (
+        "the last being valid is no excuse"
+    )
 
 
 def test_stats_as_text_and_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
