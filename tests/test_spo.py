@@ -90,9 +90,9 @@ def test_only_policy_tokens_are_uncertain_and_counted_trajectory_by_trajectory()
     batch = Batch.from_turns(
         [[6], [4]], outcome=[1.0, 0.0], logp=-np.ones(10), action=[True, False, True, False, True, True, False, True, True, True]
     )  # fmt: skip
-    assert_array_equal(module._cuts(batch, 1, 0.9), [0, 2, 4, 5, 7, 8, 9])
-    assert_array_equal(module._cuts(batch, 2, 0.9), [0, 4, 7, 9])
-    assert_array_equal(module._cuts(batch, 3, 0.9), [0, 5, 7])
+    assert_array_equal(module._cuts(batch, module._unsure(batch, 0.9), 1), [0, 2, 4, 5, 7, 8, 9])
+    assert_array_equal(module._cuts(batch, module._unsure(batch, 0.9), 2), [0, 4, 7, 9])
+    assert_array_equal(module._cuts(batch, module._unsure(batch, 0.9), 3), [0, 5, 7])
 
 
 def test_a_cut_that_was_not_asked_joins_the_segment_before_it() -> None:

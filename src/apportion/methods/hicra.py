@@ -143,11 +143,12 @@ def _surprised(batch: Batch, advantage: Float, upper: float) -> Bool:
     entropy = batch.need("entropy", "for hicra with variant='code'")
     over, length = batch.within("trajectory", "group"), batch.action_count("trajectory").astype(np.float64)
     chosen = (advantage > 0) & (length > group_mean(length, over)[0][over])
-    trajectory = batch.within("token", "trajectory")[batch.action]
-    ranked = entropy[batch.action][np.lexsort((entropy[batch.action], trajectory))]
+    token = batch.within("token", "trajectory")
+    own = batch.action & chosen[token]
+    trajectory, value = token[own], entropy[own]
+    ranked = value[np.lexsort((value, trajectory))]
     first = np.searchsorted(trajectory, np.arange(length.size))
     at = first + np.minimum((1.0 - upper) * length, length - 1).astype(np.int64)
-    threshold = ranked[np.maximum(at, 0)]
-    token = batch.within("token", "trajectory")
-    high: Bool = batch.action & chosen[token] & (entropy > threshold[token])
+    threshold = np.append(ranked, np.inf)[np.where(chosen, at, ranked.size)]
+    high: Bool = own & (entropy > threshold[token])
     return high

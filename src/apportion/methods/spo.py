@@ -43,7 +43,7 @@ def collect(
         raise OptionError("variant='tree' asks nothing: its values are those of the tree in the batch; leave sampler= out")
     if k < 1:
         raise OptionError(f"k = {k}: ask at least one continuation")
-    at = _cuts(batch, interval, rho)
+    at = _cuts(batch, _unsure(batch, rho), interval)
     found = np.full(batch.n_tokens, np.nan)
     if not at.size:
         return Evidence({"cut_value": found}, {"cut_value": "token"}, provenance=sampler.provenance, diagnostics={"cuts": 0.0})
@@ -125,7 +125,7 @@ def spo(
         kept = kept & edge
     else:
         assert cut_value is not None  # the registry sees to it
-        advantage = _chain(batch, cut_value, _cuts(batch, interval, rho))
+        advantage = _chain(batch, cut_value, _cuts(batch, unsure, interval))
     token = np.where(kept, advantage, 0.0)
     if whiten:
         token = whitened(token, kept if kept.any() else batch.action)
@@ -138,18 +138,18 @@ def spo(
 def _unsure(batch: Batch, rho: float) -> Bool:
     if not 0 < rho <= 1:
         raise OptionError(f"rho = {rho}: expected a probability above 0")
-    unsure: Bool = batch.action & (np.exp(batch.need("logp", "for spo, which cuts where the policy was unsure")) < rho)
-    return unsure
+    unsure: Bool = np.exp(batch.need("logp", "for spo, which cuts where the policy was unsure")) < rho
+    return unsure & batch.action
 
 
-def _cuts(batch: Batch, interval: int, rho: float) -> Int:
+def _cuts(batch: Batch, uncertain: Bool, interval: int) -> Int:
     """Every ``interval``-th uncertain token of each trajectory, its first one among them."""
     if interval < 1:
         raise OptionError(f"interval = {interval}: expected at least 1 uncertain token a segment")
-    unsure = np.flatnonzero(_unsure(batch, rho))
-    owner = batch.within("token", "trajectory")[unsure]
-    rank = np.arange(unsure.size) - np.searchsorted(owner, owner)
-    cuts: Int = unsure[rank % interval == 0]
+    at = np.flatnonzero(uncertain)
+    first = np.searchsorted(at, batch.offsets("trajectory")[:-1])  # of each trajectory
+    rank = np.arange(at.size) - first[batch.within("token", "trajectory")[at]]
+    cuts: Int = at[rank % interval == 0]
     return cuts
 
 
@@ -159,7 +159,9 @@ def _chain(batch: Batch, cut_value: Float, cuts: Int) -> Float:
     if not cuts.size:
         return np.zeros(batch.n_tokens)
     trajectory = batch.within("token", "trajectory")
-    segment = np.searchsorted(cuts, np.arange(batch.n_tokens), side="right") - 1
+    begins = np.zeros(batch.n_tokens, dtype=np.int64)
+    begins[cuts] = 1
+    segment = np.cumsum(begins) - 1
     inside = (segment >= 0) & (trajectory[cuts[np.maximum(segment, 0)]] == trajectory)
     earned = np.bincount(segment[inside], weights=batch.rewards("token")[inside], minlength=cuts.size)
     value = cut_value[cuts]
