@@ -67,7 +67,12 @@ def test_words_of_the_card_are_found_as_token_spans() -> None:
 
 def test_phrases_are_entered_with_and_without_a_space_and_a_capital() -> None:
     seen: list[str] = []
-    module.phrase_grams(lambda text: [len(seen), seen.append(text)][:1], ["wait a bit"])  # type: ignore[list-item, func-returns-value]
+
+    def encode(text: str) -> list[int]:
+        seen.append(text)
+        return [len(seen)]
+
+    module.phrase_grams(encode, ["wait a bit"])
     assert seen == ["wait a bit", " wait a bit", "Wait a bit", " Wait a bit"]
     with pytest.raises(OptionError, match="at least one non-empty"):
         module.phrase_grams(lambda text: [], ["x"])
@@ -99,7 +104,9 @@ def test_spans_can_mark_what_plans() -> None:
 
 def test_observation_tokens_and_nulls_are_not_marked() -> None:
     batch = _batch(action=[False, True] * 4)
-    assert_array_equal(_hicra(batch, planning=np.ones(8)).token[::2], 0.0)
+    shown = _hicra(batch, planning=np.ones(8))
+    for values in (shown.token, shown.unit, *shown.parts.values()):
+        assert_array_equal(values[::2], 0.0)
     credit = _hicra(_batch(), planning=[np.nan, 1.0, 0.5, -1.0, 0, 0, 0, 0])
     assert_array_equal(np.flatnonzero(credit.parts["planning"]), [1, 2])
 
@@ -121,6 +128,8 @@ def test_the_code_s_variant_adds_surprising_tokens_of_long_good_answers() -> Non
     assert_array_equal(np.flatnonzero(both.parts["planning"]), [8, 9, 20])  # plans of wrong answers too
     longest = _batch((6, 4, 10, 12), outcome=[1.0, 1.0, 0.0, 0.0], entropy=np.arange(32.0))
     assert_array_equal(_hicra(longest, planning=np.zeros(32), variant="code").parts["planning"], 0.0)
+    even = _batch((4, 4, 4, 4), entropy=np.arange(16.0))  # none is longer than the mean
+    assert_array_equal(_hicra(even, planning=np.zeros(16), variant="code").parts["planning"], 0.0)
     observed = np.where(np.arange(28) < 3, 99.0, entropy)
     seen = batch.with_columns(entropy=observed, action=np.arange(28) >= 3)
     assert_array_equal(

@@ -157,7 +157,8 @@ def test_the_reward_model_trained_on_completions_scores_every_prefix() -> None:
     def answer(p: int) -> list[float]:
         i, j = divmod(p, 3)
         rng = np.random.default_rng(p)
-        return (rng.random(8) < (0.5 if j == 0 else 0.9 if decided[i, j] else 0.1)).astype(float).tolist()
+        right = rng.random(8) < (0.5 if j == 0 else 0.9 if decided[i, j] else 0.1)
+        return [float(r) for r in right]
 
     plain, sampler = (FakeSampler(answer=answer) for _ in range(2))
     soft = module.collect(batch, sampler, prm=True, label="soft", rng=np.random.default_rng(0))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from ..entrants import FIT, Entrant
+from ..records import Layout
+
+AGENTS: tuple[Layout, ...] = ("turns", "team")
 
 ENTRANTS = (
     Entrant("spo", "spo", "SPO-chain, 9 continuations every 5 uncertain tokens", "sampler", logp=True),
@@ -25,9 +28,11 @@ ENTRANTS = (
     Entrant("acpo-fit", "acpo", "ACPO, belief learned from outcomes", "fit", FIT),
     Entrant("hicra", "hicra", "HICRA, n-grams mined from the batch", "fit"),
     Entrant("hicra-forks", "hicra", "HICRA, forks marked as planning", "forks", {"marks": "spans"}),
-    Entrant("igpo", "igpo", "IGPO, exact belief in the answer", "policy", source={"skill": 1.0}, logp=True),
+    # an answer in steps is one turn, where IGPO is GRPO
+    Entrant("igpo", "igpo", "IGPO, exact belief in the answer", "policy", source={"skill": 1.0}, logp=True, layouts=AGENTS),
     Entrant(
-        "igpo-noisy", "igpo", "IGPO, half-skilled belief with errors", "policy", source={"skill": 0.5, "noise": 0.3}, logp=True
+        "igpo-noisy", "igpo", "IGPO, half-skilled belief with errors", "policy", source={"skill": 0.5, "noise": 0.3}, logp=True,
+        layouts=AGENTS,
     ),
-    Entrant("igpo-fit", "igpo", "IGPO, belief learned from outcomes", "fit", FIT),
+    Entrant("igpo-fit", "igpo", "IGPO, belief learned from outcomes", "fit", FIT, layouts=AGENTS),
 )  # fmt: skip
