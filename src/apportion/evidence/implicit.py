@@ -20,7 +20,7 @@ a fold it was not in. Which tokens stand where (not how anything ended) is taken
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -296,15 +296,20 @@ def _train(
 ) -> Float:
     """theta times beta (a scale that does not hang on beta), fitted on the kept trajectories, shape (buckets + 1,)."""
 
+    used, place = np.unique(table.seen, return_inverse=True)  # only what occurs is searched over
+    small = replace(table, seen=place.reshape(table.seen.shape))
+    free = used != buckets  # "nothing there" carries no weight
+
     def loss(x: Float) -> tuple[float, Float]:
-        ratio, pi, mass, others = table.forward(x / beta)
+        ratio, pi, mass, others = small.forward(x / beta)
         score: Float = np.asarray(beta * np.bincount(table.owner, weights=ratio, minlength=n), dtype=np.float64)
         value, slope = _cross_entropy(score, labels, kept) if pairs is None else _bradley_terry(score, pairs, kept)
-        g = table.gradient(slope[table.owner], pi, mass, others, buckets + 1) + ridge / 4.0 * x
-        g[-1] = 0.0  # "nothing there" carries no weight
-        return value + ridge / 8.0 * float(x @ x), g
+        g = small.gradient(slope[table.owner], pi, mass, others, used.size)
+        return value + ridge / 8.0 * float(x @ x), np.where(free, g + ridge / 4.0 * x, 0.0)
 
-    return minimise(loss, np.zeros(buckets + 1), steps=steps)
+    theta = np.zeros(buckets + 1)
+    theta[used] = minimise(loss, np.zeros(used.size), steps=steps)
+    return theta
 
 
 def _cross_entropy(score: Float, labels: Float | None, kept: Bool) -> tuple[float, Float]:

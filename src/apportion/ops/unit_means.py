@@ -18,7 +18,7 @@ def against_means(x: Float, owner: Int, over: Int, counted: NDArray[np.bool_], *
     x, counted: one per unit; owner: the rollout of every unit; over: the prompt of every rollout,
     which has n of them. The sum includes the unit's own rollout, hence the factor: where a rollout
     is one unit, v is what it has above the mean of the others. Units that are not counted enter no
-    mean and get 0; a rollout without a counted unit has m = 0 and counts in n.
+    mean and get 0; every rollout has one that is.
     single: a prompt with one rollout raises, keeps its own values ("raw") or gets 0.
 
     Measured from the first counted value of each prompt, so that equal values give 0 exactly.
@@ -34,8 +34,7 @@ def against_means(x: Float, owner: Int, over: Int, counted: NDArray[np.bool_], *
     origin[where] = x[at[first]]
     centred = np.where(counted, x - origin[prompt], 0.0)
     size = np.bincount(owner, weights=counted, minlength=over.size)
-    mean = np.bincount(owner, weights=centred, minlength=over.size) / np.maximum(size, 1)
-    mean = np.where(size > 0, mean, -origin[over])  # no unit: its mean is 0, seen from the origin
+    mean = np.bincount(owner, weights=centred, minlength=over.size) / size
     level = np.bincount(over, weights=mean, minlength=n.size) / n
     v = (centred - level[prompt]) * (n / np.maximum(n - 1, 1))[prompt]
     alone = x if single == "raw" else np.zeros_like(x)
