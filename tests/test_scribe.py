@@ -43,6 +43,12 @@ def test_worked_mix_with_outcomes_of_the_card() -> None:
     assert_allclose(mixed.unit, [0.8519, -0.7423, 0.8718, -0.9814], atol=5e-5)
 
 
+def test_weights_count_in_proportion() -> None:
+    batch, mixed = _batch(outcome=[1.0, 0.0, 1.0, 0.0]), {"outcome_weight": 1.0, "process_weight": 0.5, "eps": 0.0}
+    doubled = {"outcome_weight": 2.0, "process_weight": 1.0, "eps": 0.0}
+    assert_allclose(_scribe(batch, subgoal_score=SCORES, **doubled).unit, _scribe(batch, subgoal_score=SCORES, **mixed).unit)
+
+
 def test_worked_subgoal_placement_of_the_card() -> None:
     credit = _scribe(_batch(), subgoal_score=SCORES, placement="subgoal")
     level = {3.0: 0.8092, 2.0: -0.1618, 1.0: -1.1328, 0.0: -2.1038}
