@@ -22,14 +22,15 @@ class Loss:
     ratio: what the importance ratio is taken over. form: whether that of several tokens is the
     "geometric" mean of theirs or their "product". clip: (low, high) bounds of the ratio per unit,
     overriding the trainer's range. denominator: what the loss is averaged over. rescale: name of a
-    step that needs the new log-probs (SORL divides by the norm of the clipped part).
+    step that needs the new log-probs (SORL divides by the norm of the clipped part: never by less
+    than 1, or "raw", by whatever it is where anything was clipped).
     """
 
     ratio: Ratio = "token"
     form: Literal["geometric", "product"] = "geometric"
     clip: Float | None = None
     denominator: Denominator = "trajectory"
-    rescale: Literal["clipped_norm"] | None = None
+    rescale: Literal["clipped_norm", "clipped_norm_raw"] | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

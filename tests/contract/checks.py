@@ -8,7 +8,7 @@ when an excepted method keeps the promise after all.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,31 @@ def check(**exceptions: str) -> Callable[[Check], Check]:
 def run(method: Method, given: Case, **options: Any) -> Credit:
     result = method(given.batch, **given.evidence, **options)
     assert isinstance(result, Credit)
-    return result
+    return result if result.rows is None else seen_from(given.batch, result)
+
+
+def seen_from(batch: Batch, credit: Credit) -> Credit:
+    """Credit of some rows of ``batch`` as credit of all of it: 0, and out of the loss, where a row was not taken."""
+    rows, level = credit.rows, credit.level
+    assert rows is not None
+    starts = batch.offsets("row")
+    token = np.concatenate([np.arange(starts[r], starts[r + 1]) for r in rows])
+    assert np.unique(token).size == token.size, "rows taken more than once cannot be seen so"
+    assert credit.batch.same(batch.take(rows))
+    unit = batch.within("token", level)[token[credit.batch.offsets(level)[:-1]]]
+
+    def spread(values: NDArray[Any], at: NDArray[np.int64], n: int) -> NDArray[Any]:
+        out = np.zeros(n, dtype=values.dtype)
+        out[at] = values
+        return out
+
+    return replace(
+        credit, batch=batch, rows=None,
+        unit=spread(credit.unit, unit, batch.count(level)), token=spread(credit.token, token, batch.n_tokens),
+        keep=spread(credit.kept, token, batch.n_tokens),
+        scored=None if credit.scored is None else spread(credit.scored, unit, batch.count(level)),
+        parts={n: spread(p, unit, batch.count(level)) for n, p in credit.parts.items()}, targets={},
+    )  # fmt: skip
 
 
 def assert_identical(a: Credit, b: Credit) -> None:
@@ -129,7 +153,7 @@ def columns_it_may_read_can_be_left_out(method: Method, seed: int) -> None:
 @check()
 def missing_evidence_says_how_to_get_it(method: Method, seed: int) -> None:
     given = case(method, seed)
-    for name in method.evidence:
+    for name in method.wanted():  # what its defaults excuse it from is not missing
         batch = given.batch.with_columns(**{name: None}) if name in Batch.columns() else given.batch
         rest = {n: v for n, v in given.evidence.items() if n != name}
         with pytest.raises(MissingColumn, match=rf"'{name}'[\s\S]*{name}="):
@@ -221,6 +245,8 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
     spo="so do values of continuations", igpo="gains of belief in the answer are rewards of their own",
     red="so are the rises of a reward model's score", scar="so are shares of a game on partial texts",
     rudder="so are changes of a predicted return", hca="hindsight tells actions apart where all ended alike",
+    turn_ppo="a critic's values are credit by themselves", poad="so are they here", sorl="and here",
+    remax="the greedy rollout may have earned something else", turn_level_reward="rewards of turns are left",
 )  # fmt: skip
 def equal_rewards_teach_nothing(method: Method, seed: int) -> None:
     """Rollouts that all end alike say nothing about what to do (undiscounted, none cut off)."""

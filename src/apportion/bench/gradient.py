@@ -6,6 +6,7 @@ import numpy as np
 
 from ..credit import Credit
 from ..errors import OptionError
+from ..ops.surrogate import shared
 from .layouts import choices, situation
 from .tabular import Float, Int, Task
 from .world import Rollouts
@@ -15,7 +16,8 @@ def token_weights(credit: Credit) -> Float:
     """Weight of every token's grad log pi in the update: credit, mask and denominator together.
 
     The denominators are those of :class:`apportion.Loss`. On policy (one step on the data that was
-    sampled) ratios are 1 and clips do nothing, so neither enters here.
+    sampled) ratios are 1 and clips do nothing, so neither enters here; but tokens that share one ratio
+    share their mean weight in the update (:func:`ratio_owner`).
     """
     batch, kept = credit.batch, credit.kept
     weight = np.where(kept, credit.token, 0.0)
@@ -35,6 +37,13 @@ def token_weights(credit: Credit) -> Float:
     if batch.limit is None:
         raise OptionError("loss.denominator 'limit' needs batch.limit, the generation limit")
     return weight / batch.limit / batch.n_rows
+
+
+def ratio_owner(credit: Credit) -> Int | None:
+    """The unit whose importance ratio every token shares, shape (T,); None where each has its own."""
+    if credit.loss.ratio == "token":
+        return None
+    return credit.batch.within("token", "turn" if credit.loss.ratio == "turn" else "row")
 
 
 def update(
@@ -57,7 +66,7 @@ def update(
     at = choices(task, batch)
     prompt, time, state, action = situation(rollouts, batch)
     context, first = task.context[prompt, time, state], at.first
-    weight = token_weights(credit) if weight is None else weight
+    weight = shared(token_weights(credit), ratio_owner(credit), credit.kept) if weight is None else weight
     part = np.zeros(at.row.size, dtype=np.int64) if where is None else where[batch.within(at.level, "trajectory")]
     cell = (part * C + context) * A + action
     coefficient = np.zeros((parts, C, A))

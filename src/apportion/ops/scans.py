@@ -138,3 +138,29 @@ def _gae(r, v, active, offsets, gamma, lam, bootstrap, out, returns):  # type: i
         while t > start:
             t -= one
             following_too, carry_too = step(t, following_too, carry_too)  # type: ignore[no-untyped-call]
+
+
+def gae_discounted(
+    r: Float, v: Float, active: NDArray[np.bool_], offsets: Int, gamma: Float, lam: float, bootstrap: Float
+) -> tuple[Float, Float]:
+    """:func:`gae_and_returns` with a discount per position: gamma_t (shape of ``r``) stands between t and the next one.
+
+    delta_t = r_t + gamma_t V_{t+1} - V_t          A_t = delta_t + gamma_t lam A_{t+1}
+    """
+    out, returns = np.empty(r.shape), np.empty(r.shape)
+    given = (frozen(r), frozen(v), frozen(active), frozen(offsets), frozen(gamma), float(lam), frozen(bootstrap))
+    _gae_discounted(*given, out, returns)
+    return out, returns
+
+
+@jit
+def _gae_discounted(r, v, active, offsets, gamma, lam, bootstrap, out, returns):  # type: ignore[no-untyped-def]
+    for i in range(offsets.size - 1):
+        following, carry = bootstrap[i], 0.0
+        for t in range(offsets[i + 1] - 1, offsets[i] - 1, -1):
+            if not active[t]:
+                out[t], returns[t] = 0.0, 0.0
+                continue
+            carry = r[t] + gamma[t] * following - v[t] + gamma[t] * lam * carry
+            following = v[t]
+            out[t], returns[t] = carry, carry + v[t]
