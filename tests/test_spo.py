@@ -235,6 +235,22 @@ def test_a_response_that_others_continue_is_one_child_more() -> None:
         assert_allclose(_spo(node, variant="tree", form=form).token, _spo(batch, variant="tree", form=form).token, atol=1e-12)
 
 
+def test_equal_responses_share_a_leaf_worth_their_mean() -> None:
+    ids = [[1], [1], [1], [2]]
+    batch = Batch.from_turns(
+        [[1]] * 4, ids=[t for x in ids for t in x], outcome=[1.0, 0.0, 0.0, 1.0], group=[0] * 4, logp=-np.ones(4)
+    )
+    turns = batch.with_columns(node=np.array([0, 0, 0, 1]), parent=np.full(4, -1))
+    for tree in (batch, turns):
+        credit = _spo(tree, variant="tree")
+        assert_allclose(credit.token, [-1 / 3, 0, 0, 1 / 3])
+
+
+def test_one_continuation_is_enough() -> None:
+    found = module.collect(_chain(), FakeSampler(answer=lambda t: [0.25]), k=1, rng=np.random.default_rng(0))
+    assert_array_equal(np.flatnonzero(found.arrays["cut_value"] == 0.25), [1])
+
+
 def test_trees_of_different_groups_are_apart() -> None:
     ids = [1, 2, 1, 3]
     batch = Batch.from_turns([[2], [2]], ids=ids, outcome=[1.0, 0.0], group=[0, 1], logp=-np.ones(4))
@@ -243,6 +259,8 @@ def test_trees_of_different_groups_are_apart() -> None:
         _spo(batch.with_columns(ids=None), variant="tree")
     with pytest.raises(MissingColumn, match="parent"):
         _spo(batch.with_columns(node=[0, 1]), variant="tree")
+    with pytest.raises(MissingColumn, match="'node' is missing for spo"):
+        _spo(batch.with_columns(parent=[-1, -1]), variant="tree")
     with pytest.raises(OptionError, match="needs variant='tree'"):
         _spo(batch, cut_value=np.zeros(4), form="std")
 

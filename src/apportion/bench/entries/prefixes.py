@@ -26,7 +26,8 @@ ENTRANTS = (
     Entrant("omegaprm-prm", "omegaprm", "OmegaPRM, reward model of the labels found", "sampler", {"prm": True, **FIT}),
     Entrant("acpo", "acpo", "ACPO, exact belief in the answer", "policy", source={"skill": 1.0}, logp=True),
     Entrant("acpo-fit", "acpo", "ACPO, belief learned from outcomes", "fit", FIT),
-    Entrant("hicra", "hicra", "HICRA, n-grams mined from the batch", "fit"),
+    # turns of two words hold no n-gram of three: nothing would be marked, and HICRA be GRPO without its std
+    Entrant("hicra", "hicra", "HICRA, n-grams mined from the batch", "fit", layouts=("steps",)),
     Entrant("hicra-forks", "hicra", "HICRA, forks marked as planning", "forks", {"marks": "spans"}),
     # an answer in steps is one turn, where IGPO is GRPO
     Entrant("igpo", "igpo", "IGPO, exact belief in the answer", "policy", source={"skill": 1.0}, logp=True, layouts=AGENTS),
