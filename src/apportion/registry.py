@@ -68,10 +68,10 @@ class Method:
                 known = sorted(self.options) or ["none"]
                 raise OptionError(f"{self.id} has no option '{name}'; it has: {', '.join(known)}")
         options = {n: v for n, v in given.items() if n not in self.evidence}
-        asked = [n for n in self.evidence if given.get(n) is not None or n in self.wanted(options)]
-        arrays = {n: self._evidence(batch, n, given) for n in asked}
         self._check_options(options)
         self.check_columns(batch, options)
+        asked = [n for n in self.evidence if given.get(n) is not None or n in self.wanted(options)]
+        arrays = {n: self._evidence(batch, n, given) for n in asked}
         view = batch.only(self._columns())
         result: Credit | Preferences = self.function(view, **arrays, **options)
         chosen = {**{n: p.default for n, p in self.options.items()}, **options}
