@@ -64,7 +64,7 @@ def test_markdown_has_every_item_in_order() -> None:
     spread = next(row for row in rows if row[0] == "10")
     assert spread == [
         "10",
-        r"Spread \(recommended\)",
+        "Spread (recommended)",
         "reported",
         r"kind: std; over: training\_seeds; seeds: 3. Three of them",
         "Table 1",
