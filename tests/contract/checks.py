@@ -237,6 +237,8 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
     gae="a critic's values are credit by themselves", vineppo="so are values of continuations",
     pure="so are process scores", hcapo="the hindsight ratio tells turns apart where all rollouts succeed",
     capo="a judge's penalties tell steps apart", criticsearch="a judge's labels tell turns apart",
+    mappa="a coach's scores are the whole reward", llm_mca="a critic's credits are it here",
+    m_grpo="a judge's scores tell sub-agents apart",
     tarl="a judge's scores tell rollouts apart", scribe="it rewards judged subgoals, not outcomes",
     spro="the log-ratio to the reference is credit by itself", prl="so is the log-ratio still to come",
     from_r_to_q="it never reads rewards: a policy's log-ratio is its credit", prime="implicit process rewards remain",
