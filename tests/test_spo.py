@@ -79,6 +79,12 @@ def test_the_segments_of_a_trajectory_add_up_to_its_reward_less_the_first_value(
     assert_allclose(credit.token[10], 0.3 - value[10])
 
 
+def test_a_segment_ends_with_its_trajectory() -> None:
+    batch = Batch.from_turns([[2], [3]], outcome=[1.0, 0.0], logp=[-1.0, -1.0, -0.01, -1.0, -1.0])
+    credit = _spo(batch, cut_value=np.array([0.25, 9, 9, 0.5, 9]), mask=False)  # one cut each
+    assert_allclose(credit.token, [0.75, 0.75, 0, -0.5, -0.5])
+
+
 def test_a_probability_of_exactly_rho_is_certain() -> None:
     batch = Batch.from_turns([[3]], outcome=[1.0], logp=np.log([0.5, 0.25, 0.125]))
     credit = _spo(batch, cut_value=np.full(3, 0.5), rho=0.5, interval=1)
