@@ -14,8 +14,7 @@ from apportion.bench.oracle import oracle, truth
 from apportion.bench.tabular import Task, chain
 from apportion.bench.world import Rollouts, roll
 from apportion.credit import Credit
-from apportion.errors import BatchError, MissingColumn, OptionError
-from apportion.methods import from_r_to_q
+from apportion.errors import MissingColumn, OptionError
 
 
 def _credit(batch: Batch, **options: Any) -> Credit:
@@ -150,7 +149,10 @@ def test_a_policy_learned_from_pairs_nears_the_soft_optimal_advantage_and_then_a
     assert many[1] > few[1] + 0.1
 
 
-def test_learning_needs_a_prompt_with_both_kinds_of_rollouts() -> None:
-    batch = Batch.from_turns([[1]] * 4, ids=[1, 2, 1, 2], ref_logp=[-0.7] * 4, outcome=[1.0, 1.0, 0.0, 0.0], group=[0, 0, 1, 1])
-    with pytest.raises(BatchError, match="no prompt has both"):
-        from_r_to_q.fit(batch, rng=np.random.default_rng(0))
+def test_without_a_prompt_that_has_both_kinds_nothing_is_learned_and_the_result_says_so() -> None:
+    columns: dict[str, Any] = {"ids": [1, 2, 1, 2], "ref_logp": [-0.7] * 4, "group": [0, 0, 1, 1]}
+    flat = _credit(Batch.from_turns([[1]] * 4, outcome=[1.0, 1.0, 0.0, 0.0], **columns), fit=True, rng=0)
+    assert_array_equal(flat.token, 0.0)
+    assert (flat.diagnostics["examples"], flat.bill.trained) == (0.0, 0.0)
+    mixed = _credit(Batch.from_turns([[1]] * 4, outcome=[1.0, 0.0, 0.0, 0.0], **columns), fit=True, rng=0)
+    assert (mixed.diagnostics["examples"], mixed.bill.trained) == (1.0, 2.0)

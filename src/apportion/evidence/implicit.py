@@ -47,7 +47,8 @@ class LearnedImplicit:
 
     name: the evidence it leaves, one log-probability per token. weights: theta of each fold, the last row
     fitted on everything, the last column 0, shape (folds + 1, buckets + 1), in units of 1 / beta. keys
-    (sorted) and fold: which trajectories it was fitted on, and where they were held out.
+    (sorted) and fold: which trajectories it was fitted on, and where they were held out. examples: how many
+    rollouts or pairs it learned from; none leaves the policy at its reference, and ``diagnostics`` says so.
     """
 
     name: str
@@ -57,6 +58,7 @@ class LearnedImplicit:
     weights: Float
     keys: Array
     fold: Int
+    examples: int
     bill: Bill
 
     def evidence(self, batch: Batch) -> Evidence:
@@ -65,7 +67,8 @@ class LearnedImplicit:
         # one pass of the model, and one of a reference that nobody has run yet
         bill = Bill(scored=float(batch.action.sum()) * (2.0 if self.reference == "frozen" else 1.0))
         logp = np.where(batch.action, np.minimum(base + ratio, 0.0), 0.0)
-        return Evidence({self.name: logp}, {self.name: "token"}, bill=bill, provenance="learned")
+        told = {"examples": float(self.examples)}
+        return Evidence({self.name: logp}, {self.name: "token"}, bill=bill, provenance="learned", diagnostics=told)
 
     def log_ratio(self, batch: Batch) -> Float:
         """log pi/pi_ref of every token, shape (T,); 0 on observation tokens."""
@@ -81,16 +84,17 @@ class LearnedImplicit:
 
     def save(self) -> dict[str, Array]:
         """Plain arrays; ``LearnedImplicit.load(x.save())`` scores the same, bit for bit."""
-        return {
-            "about": np.array([self.name, self.reference, self.axis]), "beta": np.array(self.beta), "weights": self.weights,
-            "keys": self.keys, "fold": self.fold, "bill": np.asarray(list(asdict(self.bill).values())),
-        }  # fmt: skip
+        about = np.array([self.name, self.reference, self.axis])
+        numbers = {"beta": np.array(self.beta), "examples": np.array(self.examples)}
+        bill = np.asarray(list(asdict(self.bill).values()))
+        return {"about": about, **numbers, "weights": self.weights, "keys": self.keys, "fold": self.fold, "bill": bill}
 
     @classmethod
     def load(cls, saved: Mapping[str, Array]) -> LearnedImplicit:
         name, reference, axis = saved["about"].tolist()
         bill = Bill(*saved["bill"].tolist())
-        return cls(name, reference, axis, float(saved["beta"]), saved["weights"], saved["keys"], saved["fold"], bill)
+        kept = {n: saved[n] for n in ("weights", "keys", "fold")}
+        return cls(name, reference, axis, beta=float(saved["beta"]), **kept, examples=int(saved["examples"]), bill=bill)
 
 
 def fit_implicit(
@@ -138,7 +142,8 @@ def fit_implicit(
         used = np.isin(np.arange(n), np.concatenate(pairs[:2]))
     trained = float(batch.action_count("trajectory")[used].sum())
     bill = Bill(trained=trained, scored=trained if reference == "frozen" else 0.0)
-    return LearnedImplicit(name, reference, axis, beta, weights, keys[order], part[order], bill)
+    examples = n if pairs is None else pairs[0].size
+    return LearnedImplicit(name, reference, axis, beta, weights, keys[order], part[order], examples, bill)
 
 
 def pairs_of(batch: Batch) -> tuple[Int, Int, Float]:
@@ -152,11 +157,6 @@ def pairs_of(batch: Batch) -> tuple[Int, Int, Float]:
         chosen.append(np.repeat(good, bad.size))
         rejected.append(np.tile(bad, good.size))
     up, down = np.concatenate(chosen), np.concatenate(rejected)
-    if not up.size:
-        raise BatchError(
-            "no prompt has both a solved and an unsolved rollout, so there is no pair to learn from: "
-            "fit on another batch and pass learned="
-        )
     count = np.bincount(over[up], minlength=int(over.max()) + 1)
     weight = np.bincount(over)[over[up]] / (2.0 * count[over[up]])
     return up, down, weight

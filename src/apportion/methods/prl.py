@@ -116,5 +116,6 @@ def _step_end(batch: Batch, split: Split, step_len: int) -> Int:
     ends = batch.action & (rank % step_len == 0)
     ends[last] = True
     where = np.flatnonzero(ends)
-    found: Int = where[np.minimum(np.searchsorted(where, np.arange(batch.n_tokens)), where.size - 1)]
+    before = np.cumsum(ends) - ends  # how many ends there are before each token: the number of the next one
+    found: Int = where[np.minimum(before, where.size - 1)]
     return found

@@ -28,10 +28,9 @@ def against_means(x: Float, owner: Int, over: Int, counted: NDArray[np.bool_], *
     if single == "error" and (n == 1).any():
         g = int(np.argmax(n == 1))
         raise BatchError(f"group {g} has a single trajectory: sample at least two, or choose single='raw' or single='zero'")
-    prompt, at = over[owner], np.flatnonzero(counted)
+    prompt, at = over[owner], np.flatnonzero(counted)[::-1]
     origin = np.zeros(n.size)
-    where, first = np.unique(prompt[at], return_index=True)
-    origin[where] = x[at[first]]
+    origin[prompt[at]] = x[at]  # from the last to the first: the first one stays
     centred = np.where(counted, x - origin[prompt], 0.0)
     size = np.bincount(owner, weights=counted, minlength=over.size)
     mean = np.bincount(owner, weights=centred, minlength=over.size) / size
