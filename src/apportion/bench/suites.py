@@ -57,6 +57,17 @@ SUITES: dict[str, Suite] = {
         seeds=20,
         settings=Settings(learning=Learning(lrs=(0.4, 0.2, 0.1, 0.05))),
     ),
+    "methods": Suite(
+        title="every entrant on a task of each kind: turns, steps, a half-trained policy, a team",
+        tasks=("bifurcation/horizon-10", "reasoning/steps-10", "reasoning/steps-10@50", "team/two"),
+        methods=None,
+        seeds=3,
+        settings=Settings(
+            gradient=Gradient(batch_sizes=(64, 512), replicates=(8, 2)),
+            learning=Learning(batch_sizes=(128,), lrs=(0.15,), max_updates=60),
+            identification=Identification(batch=256),
+        ),
+    ),
     "smoke": Suite(
         title="seconds: does everything run?",
         tasks=("bifurcation/horizon-10",),
