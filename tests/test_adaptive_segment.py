@@ -111,6 +111,13 @@ def test_the_usual_jump_of_a_trajectory_cuts_where_it_is_exceeded() -> None:
     assert_array_equal(credit.token[:12], [1] * 10 + [0] * 2)
 
 
+def test_a_single_jump_is_usual() -> None:
+    batch = Batch.from_turns([[2], [2]], outcome=[1.0, 0.0], group=[0, 0])
+    credit = _asr(batch, token_score=[0.5, -0.2, 0.1, -0.6], delta=None)
+    assert credit.diagnostics["segments"] == 1.0
+    assert_allclose(credit.token, [1, 1, -1, -1])
+
+
 def test_rejection_sampling_imitates_the_good_segments_of_solved_rollouts() -> None:
     credit = _asr(_batch(), token_score=_SCORE, form="rejection")
     assert credit.kind == "weight"

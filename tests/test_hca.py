@@ -65,6 +65,12 @@ def test_the_baseline_lets_failures_push_down() -> None:
     assert_array_equal(_hca(lone, hindsight_logp=alone, baseline="leave_one_out", single="zero").unit, 0.0)
 
 
+def test_a_lone_rollout_beside_others() -> None:
+    batch = Batch.from_turns([[1], [1], [1]], outcome=[1.0, 0.0, 4.0], logp=[-1.0] * 3, group=[0, 0, 1])
+    credit = _hca(batch, hindsight_logp=[-0.5] * 3, baseline="leave_one_out", single="zero")
+    assert_allclose(credit.unit, (1 - np.exp(-0.5)) * np.array([1.0, -1.0, 0.0]))
+
+
 def test_the_return_is_what_is_earned_from_the_step_on() -> None:
     batch = Batch.from_turns([[1, 1, 1]], outcome=[4.0], turn_reward=[1.0, 2.0, 0.0], logp=[-1.0] * 3, group=[0])
     h = -0.5 * np.ones(3)
@@ -89,6 +95,8 @@ def test_the_ratio_is_bounded_both_ways() -> None:
     assert_allclose(credit.diagnostics["bounded"], 2 / 3)
     assert_allclose(_hca(batch, hindsight_logp=h, bound=2.0).unit[:2], [-2.0, 1.0])
     assert_allclose(_hca(batch, hindsight_logp=h, bound=None).unit, 2 * (1 - np.exp([8.9, -8.9, -0.1])))
+    assert_array_equal(_hca(batch, hindsight_logp=h, bound=1.0).unit, 0.0)
+    assert_allclose(_hca(batch, hindsight_logp=h, bound=1.5).unit[:2], [-1.0, 2 / 3])
     far = _hca(batch, hindsight_logp=[-1e6, -0.1, -0.9], bound=None)
     assert np.isfinite(far.unit).all()
     with pytest.raises(OptionError, match=r"bound = 0\.5"):

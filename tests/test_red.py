@@ -158,3 +158,12 @@ def test_options_out_of_range_and_missing_columns() -> None:
 
 def test_equal_scores_and_rewards_teach_nothing() -> None:
     assert_array_equal(_red(_batch(outcome=[0.3, 0.3]), prefix_score=np.full(6, 0.3), final_score=[0.3, 0.3]).token, 0.0)
+
+
+def test_observation_tokens_get_nothing_in_any_form() -> None:
+    action = [False, True, False, True, False, True, True]
+    batch = Batch.from_turns([[4], [3]], action=action, outcome=[1.0, 0.0], group=[0, 0], value=np.ones(7))
+    for form in ("mixed", "return", "to_go", "gae", "reward"):
+        token = _red(batch, prefix_score=np.arange(7) / 7, final_score=[1.0, 0.2], form=form).token
+        assert_array_equal(token[~batch.action], 0.0)
+        assert token[batch.action].all()

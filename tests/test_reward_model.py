@@ -131,11 +131,14 @@ def test_what_is_read_off_it_adds_up() -> None:
 
 
 def test_within_a_unit_the_score_moves_in_equal_parts() -> None:
-    batch = Batch.from_turns([[4], [4]], action=[0, 1, 1, 1, 0, 1, 1, 1], ids=[1, 2, 3, 4, 1, 5, 6, 7], outcome=[1.0, 0.0])
-    model = _fit(batch, folds=2)
-    score = LearnedReward(model, Bill()).evidence(batch).arrays["prefix_score"][1:4]
-    _, _, done = model.parts(batch)
-    assert_allclose(np.diff(score), done[0] / 3)
+    ids = [1, 2, 3, 4, 1, 5, 6, 7] * 3
+    batch = Batch.from_turns([[4]] * 6, action=[False, True, True, True] * 6, ids=ids, outcome=[1.0, 0.0] * 3)
+    model = _fit(batch, folds=3)
+    score = LearnedReward(model, Bill()).evidence(batch).arrays["prefix_score"].reshape(6, 4)
+    prompt, seen, done = model.parts(batch)
+    assert np.abs(done).min() > 0.01
+    assert_allclose(score[:, 1], prompt + seen)
+    assert_allclose(np.diff(score[:, 1:], axis=1), np.repeat(done[:, None] / 3, 2, axis=1))
 
 
 @pytest.mark.parametrize("observed", [True, False])

@@ -74,6 +74,10 @@ def test_a_prediction_that_is_too_far_off_is_not_used() -> None:
     credit = _rudder(batch, prediction=[0.4, 0.9, 0.8, 0.6], form="reward", quality=0.2)
     assert_allclose(credit.unit, [0.45, 0.55, 0.0, 0.0])
     assert credit.diagnostics["redistributed"] == 0.5
+    centred = _rudder(batch, prediction=[0.4, 0.9, 0.8, 0.6], form="reward", quality=0.2, start="mean")
+    assert_allclose(centred.unit, [-0.05, 0.55, 0.0, -0.5])
+    exact = _rudder(batch, prediction=[0.4, 1.0, 0.8, 0.6], form="reward", quality=0.0)
+    assert_allclose(exact.unit, [0.4, 0.6, 0.0, 0.0])
     with pytest.raises(OptionError, match="quality = -1"):
         _rudder(batch, prediction=np.zeros(4), quality=-1)
 

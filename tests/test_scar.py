@@ -215,3 +215,19 @@ def test_blanking_a_step_takes_away_what_it_says_and_what_it_opens_for_the_next(
     assert done_too[3] == 0.0
     assert seen_too[3] == seen[3]
     assert_allclose(model.score(batch, keep)[1], prompt[1] + seen[2] + done[2] + seen[3])
+
+
+def test_observation_tokens_get_nothing_in_any_form() -> None:
+    action = [False, True, False, True, False, True, True]
+    batch = Batch.from_turns([[4], [3]], action=action, outcome=[1.0, 0.0], group=[0, 0], value=np.arange(7) / 3 + 2)
+    for form in ("to_go", "payment", "gae", "reward"):
+        token = _scar(batch, shapley=[0.4, 0.3], form=form).token
+        assert_array_equal(token[~batch.action], 0.0)
+    assert_allclose(_scar(batch, shapley=[0.4, 0.3]).token, [0, 0.1, 0, 0.1, 0, -0.1, -0.1])
+
+
+def test_a_truncated_trajectory_ends_with_its_bootstrap_value() -> None:
+    batch = Batch.from_turns(
+        [[1], [1]], outcome=[0.0, 0.0], group=[0, 0], value=[0.0, 0.0], truncated=[True, False], bootstrap=[0.5, 0.7]
+    )
+    assert_allclose(_scar(batch, shapley=[0.4, 0.3], form="gae").token, [0.9, 0.3])
