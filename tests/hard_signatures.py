@@ -7,7 +7,7 @@ kept out of the table. They are not the library's methods; those come with their
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,8 +28,10 @@ def stub(**declared: Any) -> Callable[[Callable[..., Any]], Method]:
     """Declare a method as any other, but keep it out of the table."""
 
     def take(function: Callable[..., Any]) -> Method:
+        id_ = function.__name__.rstrip("_")
+        function.__name__ = f"stub_{id_}"  # the real one may be in the table
         ap.method(status="secondary", unbiased="no: a stub", **declared)(function)
-        return _METHODS.pop(function.__name__.rstrip("_"))
+        return replace(_METHODS.pop(function.__name__), id=id_)
 
     return take
 
