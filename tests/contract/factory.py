@@ -24,7 +24,7 @@ from apportion.words import Axis
 Int = NDArray[np.int64]
 SHAPES = (3, 2, 4)
 #: evidence that lies in [0, 1]
-SHARES = ("success_rate", "planning")
+SHARES = ("success_rate", "planning", "calls_parse", "format_ok", "answer_quality", "tools")
 AXES: tuple[Axis, ...] = ("token", "step", "turn", "prefix", "step_prefix", "trajectory", "episode", "group")
 
 
@@ -105,7 +105,7 @@ def rollouts(rng: np.random.Generator, shapes: tuple[int, ...]) -> Batch:
         trajectory=[f"t{i}" for i in range(n)],
         group=[f"g{b['group']}" for b in built],
         episode=[f"e{i}" for i in range(n)],
-        agent=[("planner", "worker")[i % 2] for i in range(n)],
+        agent=[("main", "worker")[i % 2] for i in range(n)],
         outcome=rng.integers(0, 2, n).astype(float),
         turn_reward=turn_reward,
         token_reward=token_reward,
