@@ -156,6 +156,8 @@ def test_a_coalition_function_that_fails_says_so_and_a_null_leaves_its_trajector
     for plan in (Plan(), Plan(0, 2)):
         found, _ = _values([3, 2], plan, lambda keep: np.array([np.nan if not keep[0] else 1.0, 0.5]))
         assert_array_equal(np.isnan(found), [True] * 3 + [False] * 2)
+    found, _ = _values([3, 2], Plan(), lambda keep: np.array([np.nan if keep[:3].tolist() == [False, True, True] else 1.0, 0.5]))
+    assert_array_equal(np.isnan(found), [True] * 3 + [False] * 2)  # one coalition of eight is enough
 
 
 class _Replays(FakeSampler):
