@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from apportion import Batch, assign
 from apportion.credit import Credit
-from apportion.errors import OptionError
+from apportion.errors import BatchError, MissingColumn, OptionError
+from apportion.methods.poad import fit
 
 from .batches import random_batch
 
@@ -95,3 +96,58 @@ def test_a_value_missing_on_a_policy_token_is_named() -> None:
     with pytest.raises(OptionError, match=r"evidence 'value'\[1\] = nan"):
         _run(Batch.from_turns([[3]], outcome=[1.0]), value=[0.0, np.nan, 0.0])
     assert_array_equal(_run(Batch.from_turns([[1]], outcome=[0.5], value=[0.5]), whiten=True).token, [0.0])
+
+
+def _words(n: int = 400) -> tuple[Batch, np.ndarray[Any, Any]]:
+    """One prompt token, then two words; the first decides the reward, the second does not."""
+    rng = np.random.default_rng(0)
+    words = rng.integers(0, 2, (n, 2))
+    reward = (rng.random(n) < np.where(words[:, 0], 0.9, 0.2)).astype(float)
+    ids = np.concatenate([np.full((n, 1), 50), 60 + words], axis=1).ravel()
+    return Batch.from_turns([[3]] * n, action=[False, True, True] * n, ids=ids, outcome=reward), words
+
+
+def test_the_learned_critic_sees_the_words_so_far_and_none_to_come() -> None:
+    batch, words = _words()
+    credit = _run(batch, fit=True, rng=0)
+    value = (credit.targets["value"] - credit.token).reshape(-1, 3)[:, 1:]
+    assert_allclose(value[:, 0].mean(), batch.reward.mean(), atol=0.02)
+    assert value[:, 0].std() < 0.05  # before the first word nothing is known: what is left is the folds' means
+    assert_allclose([value[words[:, 0] == w, 1].mean() for w in (0, 1)], [0.2, 0.9], atol=0.07)
+    first = credit.token.reshape(-1, 3)[:, 1]
+    assert first[words[:, 0] == 1].mean() - first[words[:, 0] == 0].mean() > 0.5
+    second = credit.token.reshape(-1, 3)[:, 2]
+    assert abs(second[words[:, 1] == 1].mean() - second[words[:, 1] == 0].mean()) < 0.1
+    assert credit.bill.trained == credit.bill.scored == 800
+
+
+def test_no_trajectory_is_judged_by_a_critic_that_saw_its_reward() -> None:
+    batch, _ = _words(20)
+    changed = np.array(batch.outcome)
+    changed[3] = 100.0
+
+    def value(given: Batch) -> Any:
+        return fit(given, rng=np.random.default_rng(0)).evidence(given).arrays["value"].reshape(-1, 3)
+
+    one, two = value(batch), value(batch.with_columns(outcome=changed))
+    assert_array_equal(one[3], two[3])
+    assert np.abs(one - two).max() > 1
+
+
+def test_the_learned_critic_discounts_between_actions_only() -> None:
+    batch = Batch.from_turns([[3, 3]] * 60, action=[False, True, True] * 120, ids=[7, 1, 2] * 120, outcome=[1.0] * 60)
+    credit = _run(batch, fit=True, rng=0, gamma=0.5, ridge=0.01)
+    value = (credit.targets["value"] - credit.token)[batch.action].reshape(60, 4)
+    assert_allclose(value.mean(axis=0), [0.5, 0.5, 1.0, 1.0], atol=0.02)
+
+
+def test_a_critic_of_tokens_says_what_it_cannot_learn_from() -> None:
+    batch, _ = _words(4)
+    with pytest.raises(BatchError, match="held out from itself"):
+        _run(batch.take([0]), fit=True)
+    with pytest.raises(MissingColumn, match="ids"):
+        _run(batch.with_columns(ids=None, text=["a"] * 4), fit=True)
+    wrong: list[dict[str, Any]] = [{"folds": 1}, {"ridge": 0.0}, {"buckets": 0}]
+    for option in wrong:
+        with pytest.raises(OptionError, match="folds"):
+            _run(batch, fit=True, **option)

@@ -9,8 +9,7 @@ import numpy as np
 from ..batch import Batch
 from ..credit import Credit, Loss
 from ..errors import OptionError
-from ..evidence.critic import final_value, fit_turn_value
-from ..evidence.learned import LearnedValue
+from ..evidence.critic import LearnedTokenValue, final_value, fit_token_value
 from ..ops.groups import standardise
 from ..ops.scans import gae_discounted
 from ..registry import method
@@ -25,12 +24,22 @@ def fit(
     *,
     rng: np.random.Generator,
     gamma: float = 0.99,
+    action: Action = "turn",
     folds: int = 5,
     ridge: float = 3.0,
     buckets: int = 512,
-) -> LearnedValue:
-    """A critic for this batch: the return from each turn on, discounted per turn, regressed on what was seen."""
-    return fit_turn_value(batch, rng, gamma=gamma, discount="turn", folds=folds, ridge=ridge, buckets=buckets)
+) -> LearnedTokenValue:
+    """A critic of tokens for this batch: the return of the action, regressed on what stood before each of its tokens.
+
+    A cross-fitted linear model of hashed features (``evidence.critic``; needs ``ids``), in place of the paper's MLP on the
+    language model's hidden states. The target is that of lam = 1 and gamma_w = 1: the same for all tokens of an action.
+    """
+    check_word(action, Action, "action")
+    r, bounds = batch.rewards("token"), batch.offsets("trajectory")
+    discount = np.ones(batch.n_tokens)
+    discount[batch.last_action(action)] = gamma
+    target, _ = gae_discounted(r, np.zeros(r.size), batch.action, bounds, discount, 1.0, final_value(batch))
+    return fit_token_value(batch, target, rng, folds=folds, ridge=ridge, buckets=buckets)
 
 
 @method(
@@ -77,7 +86,7 @@ def poad(
 
     With gamma = 1 this is ``gae`` with gamma = 1; with gamma_w = gamma it is ``gae`` with that gamma. With lam = 1
     every token's return is that of its action. Tokens of an action with constant V share its credit, times
-    lam^(tokens to its end): that is what the learned critic (fit=True, one value a turn) gives.
+    lam^(tokens to its end).
 
     Source: Wen et al., NeurIPS 2024 (2405.15821); morning9393/ADRL ``mappo/utils/language_buffer.py``
     (``batch_process_tppo``), read. The paper has a target network; the code, and this, stored values.
