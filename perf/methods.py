@@ -18,7 +18,7 @@ from .clock import Spread, seconds
 #: Promised of every method: seconds at the largest size, log-log slope, peak extra memory in batches.
 SECONDS, SLOPE, MEMORY = 1.0, 1.1, 10.0
 #: Evidence that lies in [0, 1].
-SHARES = ("success_rate", "planning")
+SHARES = ("success_rate", "planning", "calls_parse", "format_ok", "answer_quality", "tools")
 Evidence = dict[str, np.ndarray]
 
 

@@ -334,7 +334,7 @@ def its_scope_is_what_it_must_see_whole(method: Method, seed: int) -> None:
     assert method.scope_for(options, fit=True) == "batch"
 
 
-@check()
+@check(prs="its batches here have no flat prompt, and rows drawn twice could not be compared: see test_prs")
 def a_wide_scope_is_not_claimed_without_need(method: Method, seed: int) -> None:
     """Over a few batches, crediting groups apart changes the credit of whoever says "batch", by itself or by an option."""
     wide = widening(method) + ([{}] if method.scope == "batch" else [])

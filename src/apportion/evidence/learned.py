@@ -68,12 +68,14 @@ class Linear:
 
 
 def fit_linear(
-    batch: Batch, axis: Axis, y: Float, rng: np.random.Generator, *, folds: int, ridge: float, buckets: int, actions: int = 0
-) -> Linear:
+    batch: Batch, axis: Axis, y: Float, rng: np.random.Generator, *, folds: int, ridge: float, buckets: int, actions: int = 0,
+    together: Axis = "trajectory",
+) -> Linear:  # fmt: skip
     """Regress ``y`` (one per unit) on what the policy saw and, with ``actions`` > 0, did.
 
     y: NaN where a unit has no label and is left out; every trajectory needs one. folds: held-out
-    parts, drawn by trajectory (never more than there are trajectories). ridge: penalty in
+    parts, drawn by trajectory (never more than there are trajectories), or by the episode or group that
+    trajectories are held out ``together`` with. ridge: penalty in
     *trajectories*: a feature met in that many trajectories is shrunk by half.
     """
     n = batch.n_trajectories
@@ -83,8 +85,13 @@ def fit_linear(
         )
     if folds < 2 or ridge <= 0 or buckets < 1:
         raise OptionError(f"folds = {folds}, ridge = {ridge}, buckets = {buckets}: expected at least 2, above 0, at least 1")
-    folds = min(folds, n)
-    part = rng.permutation(n) % folds
+    units = batch.count(together)
+    if units < 2:
+        raise BatchError(
+            f"one {together} cannot be held out from itself: fit on at least two, or pass learned= from another batch"
+        )
+    folds = min(folds, units)
+    part = (rng.permutation(units) % folds)[batch.within("trajectory", together)]
     seen = features(batch, axis, buckets=buckets, actions=actions)
     known = ~np.isnan(y)
     penalty = ridge * float(known.sum()) / n
