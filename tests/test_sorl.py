@@ -154,3 +154,12 @@ def test_the_division_is_conservative_raw_or_left_out() -> None:
     assert_allclose(three, two * factor)
     near = r.theta + 1e-4  # nothing is clipped: nothing to divide by
     assert_array_equal(surrogate_update(r, raw, near), surrogate_update(r, plain, near))
+
+
+def test_the_learned_critic_discounts_per_token() -> None:
+    batch = Batch.from_turns(
+        [[2, 3]] * 60, action=[False, True, False, True, True] * 60, ids=[7, 1, 8, 1, 2] * 60, outcome=[1.0] * 60
+    )
+    credit = _run(batch, fit=True, rng=0, gamma=0.5, lam=0.0, ridge=0.01)
+    value = (credit.targets["value"] - credit.token)[batch.action].reshape(60, 3)
+    assert_allclose(value.mean(axis=0), [0.25, 0.5, 0.5], atol=0.01)
