@@ -69,6 +69,22 @@ def test_the_answer_is_as_likely_as_success_where_the_policy_knows_itself(id_: s
     )
 
 
+def test_hindsight_errs_for_good_where_it_is_noisy() -> None:
+    r = rollouts("bifurcation/horizon-10")
+    batch = to_batch(r)
+    told = ["success"] * 32
+    plain, one, two = (
+        SimulatedPolicy(r, noise=noise).logp(batch, np.random.default_rng(seed), hindsight=told).values
+        for noise, seed in ((0.0, 0), (0.5, 1), (0.5, 2))
+    )
+    np.testing.assert_array_equal(one, two)
+    assert (one <= 0).all()
+    assert 0.2 < np.std((one - plain)[batch.action]) < 0.6
+    again = to_batch(r)
+    same = SimulatedPolicy(r, noise=0.5).logp(again, np.random.default_rng(3), hindsight=["failure"] * 32).values
+    assert np.abs(same - one).max() > 0.1
+
+
 def test_hindsight_believes_the_outcome_it_is_told() -> None:
     r = rollouts("bifurcation/horizon-10")
     batch = to_batch(r)

@@ -117,8 +117,8 @@ class SimulatedPolicy:
     becomes positive. A hindsight text that begins with "success" or "failure" says which outcome; any
     other stands for the trajectory's own. Scores every token of the batch once.
 
-    ``answer_logp`` is log P(success | prefix), mixed with its mean over the batch in the same way, and
-    wrong per text by ``noise`` (a standard deviation in nats, frozen).
+    ``answer_logp`` is log P(success | prefix), mixed with its mean over the batch in the same way.
+    Both are wrong per text by ``noise``, a standard deviation in nats, frozen.
     """
 
     provenance: Provenance = "oracle"
@@ -149,7 +149,11 @@ class SimulatedPolicy:
         prior = pi[task.context[prompt, time, state]]
         mixed = prior * ((1 - self.skill) + self.skill * chance / np.maximum((prior * chance).sum(1, keepdims=True), 1e-300))
         pick = np.arange(action.size)
-        factor = np.log(np.maximum(mixed[pick, action], 1e-300)) / np.minimum(np.log(prior[pick, action]), -1e-12)
+        said = np.log(np.maximum(mixed[pick, action], 1e-300))
+        if self.noise:  # wrong for good about a text and an outcome
+            seen = task.observation[prompt, time, state]
+            said = np.minimum(said + self.noise * np.sqrt(12.0) * (frozen_uniform(seen, action, won) - 0.5), 0.0)
+        factor = said / np.minimum(np.log(prior[pick, action]), -1e-12)
         return Asked(np.where(batch.action, base * factor[batch.within("token", unit)], 0.0), bill)
 
     def answer_logp(self, batch: Batch, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
