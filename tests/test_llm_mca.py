@@ -179,7 +179,7 @@ def test_one_call_reads_the_batch_and_orders_are_averaged() -> None:
     wrong: dict[str, Any]
     for wrong in ({"orders": 0}, {"per_call": 0}):
         with pytest.raises(OptionError, match="expected at least 1"):
-            assign(_team(), "llm_mca", judge=FakeJudge(), **wrong)
+            assign(_team(), "llm_mca", judge=FakeJudge(), rng=0, fit=False, learned=None, **wrong)
 
 
 def test_bad_input_is_refused() -> None:

@@ -204,7 +204,7 @@ def _factor(batch: Batch, c: Float, who: Int, cap: float, cap_over: CapOver) -> 
         return np.ones(c.size)
     owner, episode = batch.within("turn", "trajectory"), batch.within("trajectory", "episode")
     cell = cells(episode, who)
-    total: Float = np.bincount(cell[owner], weights=np.abs(c))
+    total = np.bincount(cell[owner], weights=np.abs(c)).astype(np.float64)
     peak: Float
     if cap_over == "array":
         peak = total[cell]
