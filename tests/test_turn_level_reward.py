@@ -121,6 +121,7 @@ def test_equal_components_are_exactly_zero_and_without_turn_rewards_it_is_grpo()
 
 def test_the_codes_other_estimator_standardises_returns_to_go() -> None:
     credit = _run(_card(), estimator="cae", alpha=0.5)
+    assert credit.loss.denominator == "token"
     total = _I + 0.5 * _O
     assert_allclose(credit.unit[::2], (total - total.mean()) / (total.std(ddof=1) + 1e-4))
     assert_allclose(credit.unit[1::2], _AO, atol=5e-5)
@@ -156,6 +157,7 @@ def test_worked_mt_ppo_of_the_card(lam: float, wanted: list[float]) -> None:
         [[2, 2, 1]], outcome=[1.0], turn_reward=[0.3, -0.1, 0.0], value=[0.5, 0.6, 0.7, 0.6, 0.8], group=["q"]
     )
     credit = _run(batch, variant="mt_ppo", lam=lam)
+    assert (credit.level, credit.loss.denominator) == ("token", "token")
     assert_allclose(credit.token, wanted, atol=5e-5)
     if lam == 1.0:
         assert_allclose(credit.targets["value"], [1.2, 1.2, 0.9, 0.9, 1.0])
