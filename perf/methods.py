@@ -29,7 +29,7 @@ class Scaling:
     slope: of log seconds (the least of the repeats) against log tokens.
 
     memory: traced peak during the call (numpy's allocations; compiled code's own scratch arrays are
-    not traced), the result included, over the bytes of the batch's arrays.
+    not traced), the result included, over the bytes of the batch's arrays (see ``peak``).
     """
 
     method: str
@@ -73,7 +73,7 @@ def batch(tokens: int, turns: int = 16, length: int = 256, group: int = 8, seed:
         outcome=rng.integers(0, 2, n).astype(np.float64),
         state=Codes.of(state.ravel()),
         ids=ids.ravel(),
-        agent=Codes.of(np.arange(n) % 2),
+        agent=Codes(np.arange(n) % 2, ("main", "sub")),
         episode=Codes.of(np.arange(n) // 2),
         logp=-rng.exponential(size=action.size),
         ref_logp=-rng.exponential(size=action.size),
@@ -121,14 +121,17 @@ def timed(method: Method, b: ap.Batch, repeats: int) -> Spread:
     return Spread.of(taken)
 
 
-def peak(method: Method, b: ap.Batch) -> int:
-    """Most bytes traced at once during a call, above what was there before."""
+def peak(method: Method, b: ap.Batch) -> float:
+    """Most bytes traced at once during a call, above what was there before, in batches.
+
+    The batch that is credited is the measure where a method copies rows into a larger one.
+    """
     given, fresh = evidence(method, b), b.with_columns()
     tracemalloc.start()
     try:
         result = method(fresh, **given)
-        assert result is not None
-        return tracemalloc.get_traced_memory()[1]
+        most = tracemalloc.get_traced_memory()[1]
+        return most / max(size_of(b), size_of(result.batch))
     finally:
         tracemalloc.stop()
 
@@ -147,6 +150,6 @@ def scaling(powers: Sequence[int], repeats: int, tell: Callable[[str], None] = l
         tell(name)
         taken = [timed(method, b, repeats) for b in batches]
         growth = slope([b.n_tokens for b in batches], [t.low for t in taken])
-        memory = peak(method, batches[-1]) / size_of(batches[-1])
+        memory = peak(method, batches[-1])
         out.append(Scaling(name, batches[-1].n_tokens, taken[-1], timed(method, long, repeats), growth, memory))
     return out
