@@ -41,6 +41,7 @@ def test_worked_example_of_the_card_for_norm_itpo() -> None:
     assert_allclose(credit.unit, [1.2321, 0.7525, 0.0786, -1.4478, -0.9119], atol=6e-5)
     assert_allclose(credit.unit, _whitened(np.array([1.0, 0.7017, 0.2827, -0.6667, -0.3333])), atol=2e-4)
     assert_allclose(credit.token, np.repeat(credit.unit, [2, 4, 2, 2, 3]))
+    assert (credit.loss.ratio, credit.loss.denominator) == ("token", "token")
 
 
 def test_worked_example_of_the_card_without_the_norm() -> None:

@@ -33,6 +33,7 @@ def test_worked_example_of_the_card() -> None:
     assert_allclose(credit.token, [1.0280, 0.5607, 0.5607, -1.1214, -1.0280], atol=5e-5)
     assert_allclose(credit.parts["process"], [2.25, 1.0, 1.0, -1.5, -1.25], atol=1e-5)
     assert_allclose(credit.parts["outcome"], [1.0, 1.0, 1.0, -1.0, -1.0])
+    assert (credit.loss.ratio, credit.loss.denominator) == ("token", "token")
 
 
 def test_before_whitening_the_credit_is_the_sum_of_the_two_returns() -> None:

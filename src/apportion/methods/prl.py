@@ -94,7 +94,7 @@ def prl(
         if (delta < -FAR).any():
             t = int(np.argmax(delta < -FAR))
             raise OptionError(f"ref_logp[{t}] is {-delta[t]:g} nats above logp: divergence='k3' takes its exponential; use 'k1'")
-        convex = np.where(batch.action, np.exp(-delta) - 1.0, 0.0)
+        convex = np.exp(-delta) - 1.0  # 0 on observation tokens, as delta is
         ahead = ahead + discounted_suffix(convex, batch.offsets("trajectory")) - convex
     at = np.arange(batch.n_tokens) if adv == "prm" else _step_end(batch, split, step_len)
     parts = {
