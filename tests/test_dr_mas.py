@@ -96,9 +96,9 @@ def test_an_activation_keeps_its_own_penalty() -> None:
 
 def test_rewards_of_tokens_belong_to_their_activation() -> None:
     per_token = np.zeros(24)
-    per_token[[0, 1]] = -0.04, -0.06
+    per_token[[2, 3]] = -0.04, -0.06  # the second activation, and what stood before it
     penalty = np.zeros(12)
-    penalty[0] = -0.1
+    penalty[1] = -0.1
     by_token, by_turn = _dr_mas(_team(token_reward=per_token)), _dr_mas(_team(turn_reward=penalty))
     assert_allclose(by_token.unit, by_turn.unit)
 

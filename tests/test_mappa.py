@@ -77,6 +77,13 @@ def test_worked_returns_with_a_penalty_of_the_card() -> None:
     assert_allclose(credit.unit[:2], [credit.token[:3].mean(), credit.token[3:5].mean()])
 
 
+def test_a_penalty_does_not_reach_the_action_before_it() -> None:
+    ref = np.full(15, -2.0)
+    later = {"logp": ref + np.where(np.arange(15) == 4, 1.0, 0.0), "ref_logp": ref}  # the last token of A's second action
+    g = np.array([0.8, 0.8, 0.8, 0.39, 0.39])
+    assert_allclose(_mappa(_team(**later), coach=SCORES, beta=0.01).token[:5], (g - g.mean()) / g.std(), rtol=1e-9)
+
+
 def test_a_penalty_in_the_rewards_of_tokens_is_the_same() -> None:
     kl = _kl()
     reward = -0.01 * (kl["logp"] - kl["ref_logp"])
