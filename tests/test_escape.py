@@ -24,12 +24,14 @@ def test_latex_has_no_command(text: str, safe: str) -> None:
 
 
 def test_a_markdown_cell_stays_one_cell_without_markup() -> None:
-    assert escape.markdown("a | b\n`c` [d](javascript:e) <f> & *g*") == (
-        r"a \| b \`c\` \[d\](javascript:e) &lt;f&gt; &amp; \*g\*"
+    assert escape.markdown("a | b\n`c` [d](javascript:e) <f> & *g* $h$") == (
+        r"a \| b \`c\` \[d\](javascript:e) &lt;f&gt; &amp; \*g\* \$h\$"
     )
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "\uff1d1", "\u00a0=1", "\u200b=1", "\ufeff=1"]
+)
 def test_a_cell_is_no_formula(text: str) -> None:
     assert escape.cell(text).startswith("'")
 
@@ -39,4 +41,4 @@ def test_a_cell_of_plain_text_is_as_it_was() -> None:
 
 
 def test_control_characters_and_changes_of_direction_are_left_out() -> None:
-    assert escape.plain("a\x1b[31mb\u202ec\x00d\te\nf") == "a[31mbcd\te\nf"
+    assert escape.plain("a\x1b[31mb\u202ec\x00d\te\n\u200ff") == "a[31mbcd\te\nf"

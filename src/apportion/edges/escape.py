@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 
-#: A spreadsheet takes a cell that begins with one of these for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: A spreadsheet takes a cell that begins with one of these for a formula; some take the wide forms too.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
 }  # fmt: skip
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 
 
 def plain(text: str) -> str:
-    """Without control characters, and without those that turn the direction of writing."""
+    """Without control characters, those that turn the direction of writing, and blanks of no width."""
     return _CONTROL.sub("", text)
 
 
@@ -39,12 +39,12 @@ def bibtex(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """For a cell of a Markdown table: one line, no cell borders, no markup, no HTML, no links that are not shown."""
+    """For a cell of a Markdown table: one line, no cell borders, no markup, no formulas, no HTML, no links that are not shown."""
     line = " ".join(plain(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", line)
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
 
 
 def cell(text: str) -> str:
     """For a cell of a CSV file: what a spreadsheet would run as a formula begins with an apostrophe."""
     text = plain(text)
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip(" \u00a0").startswith(_FORMULA) else text
