@@ -135,6 +135,11 @@ def test_a_record_that_is_not_one_is_an_error_that_helps(text: str, says: str) -
         find(text)
 
 
+def test_a_wrong_id_of_public_lists_leads_to_the_paper() -> None:
+    with pytest.raises(QueryError, match=r"no record of arXiv 2504.08662; see pure: .* wrong; apportion"):
+        find("2504.08662")
+
+
 def test_papers_are_there_from_the_top() -> None:
     found = ap.survey.papers(granularity="turn", setting="agentic", needs="none")
     assert "pooled_td" not in [r.id for r in ap.survey.papers(needs="critic")]

@@ -69,6 +69,12 @@ def test_what_is_no_record_is_refused_with_its_place(tmp_path: Path, content: st
     assert any(re.search(says, line) for line in found.errors), found.errors
 
 
+@pytest.mark.parametrize("name", ["papers.csv", "papers.parquet", "papers.md", "papers.bib"])
+def test_an_export_that_leaves_things_out_is_not_read_again(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("id\n")
+    assert [line for line in validate(tmp_path / name).errors if "give YAML, or an export as JSON or YAML" in line]
+
+
 def test_yaml_builds_no_objects(tmp_path: Path) -> None:
     made = tmp_path / "made"
     for tag in (

@@ -149,7 +149,8 @@ def find(text: str) -> Record:
     arxiv = re.search(r"\d{4}\.\d{4,5}", text)
     if arxiv:
         of_paper = [r for r in known.values() if r.arxiv == arxiv[0]]
-        return _only(of_paper, text, f"no record of arXiv {arxiv[0]}")
+        noted = [f"see {r.id}: {r.arxiv_note}" for r in known.values() if arxiv[0] in (r.arxiv_note or "")]
+        return _only(of_paper, text, "; ".join([f"no record of arXiv {arxiv[0]}", *noted]))
     sought = spelling(text)
     named: dict[str, list[Record]] = {}
     for found in known.values():

@@ -14,6 +14,9 @@ from .export.whole import VERSION
 from .query import spelling
 from .records import Record, RecordError, checked, records, text
 
+#: Endings of exports that leave out what a record is made of; they are not read again.
+_ONE_WAY = frozenset((".csv", ".parquet", ".md", ".bib"))
+
 
 @dataclass(frozen=True)
 class Validated:
@@ -26,6 +29,8 @@ class Validated:
 
 def validate(path: Path) -> Validated:
     """Examine a file: one record (its id is the file's name), a list of records, or an export (JSON or YAML)."""
+    if path.suffix.lower() in _ONE_WAY:
+        return Validated((f"{path.name}: {path.suffix} is only written: give YAML, or an export as JSON or YAML",), (), 0)
     try:
         data = _parsed(path)
         errors, found = _examined(path, data)
