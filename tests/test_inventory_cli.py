@@ -176,6 +176,9 @@ def complete(*words: str) -> list[str]:
         (("inventory", "stats", "--needs", "cri"), ["critic"]),
         (("inventory", "export", "--format", "p"), ["parquet"]),
         (("inventory", "sch"), ["schema"]),
+        (("checklist", "items", "spr"), ["spread"]),
+        (("checklist", "scorecards", "gi"), ["gigpo"]),
+        (("checklist", "coverage", "--origin", "s"), ["survey", "secondary"]),
     ],
 )
 def test_the_shell_completes_ids_and_words(words: tuple[str, ...], offered: list[str]) -> None:

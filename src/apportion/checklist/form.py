@@ -226,6 +226,8 @@ def _validated(data: CommentedMap, name: str) -> Form:
 def _problem(data: CommentedMap, error: Any) -> Problem:
     path = tuple(error["loc"])
     said = error["msg"].removeprefix("Value error, ")
+    if error["type"] in ("dict_type", "model_type"):
+        said = "expected keys and values"
     if error["type"] == "extra_forbidden":
         known = Answer.model_fields if len(path) > 1 else {f.alias or name: f for name, f in Form.model_fields.items()}
         near = get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)

@@ -58,7 +58,8 @@ Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exi
 @app.command("items")
 def items_command(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Only these, with what counts as which answer.")
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Only these, with what counts as which answer.", autocompletion=_ids),
     ] = None,
     extension: Annotated[bool, typer.Option("--extension", help="Our additions too.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of docs/checklist.md instead.")] = False,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from ..errors import OptionError
-from .common import AsJson
+from .common import AsJson, names_in
 
 if TYPE_CHECKING:
     from ..checklist.fill.apply import Filled
@@ -22,13 +22,25 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
+def _records(incomplete: str) -> list[str]:
+    return names_in("survey/papers", ".yaml", incomplete)
+
+
+def _origins(incomplete: str) -> list[str]:
+    from ..survey.terms import Origin
+
+    return [word for word in get_args(Origin) if word.startswith(incomplete)]
+
+
 @app.command("fill")
 def fill_command(
     run: Annotated[Path, typer.Option("--from-run", metavar="DIR", help="Folder of the run.", show_default=False)],
     form: Annotated[Path, typer.Argument(metavar="FORM", help="The form; a new one with our additions if there is none.")] = Path(
         "report.yaml"
     ),
-    method: Annotated[str | None, typer.Option(help="Which method of the run (default: the form's).")] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="ID", help="Which method of the run (default: the form's).", autocompletion=_records)
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace answers that the form has already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be filled, and write nothing.")] = False,
     json: AsJson = False,
@@ -82,7 +94,13 @@ def fill_command(
 @app.command("coverage")
 def coverage_command(
     origin: Annotated[
-        list[str] | None, typer.Option("--origin", help="Count claims of this source only; may be given several times.")
+        list[str] | None,
+        typer.Option(
+            "--origin",
+            metavar="WHOSE",
+            help="Only claims of survey, companion, primary, secondary or ours; may be given several times.",
+            autocompletion=_origins,
+        ),
     ] = None,
     brief: Annotated[bool, typer.Option("--brief", help="Without what counts as which answer.")] = False,
     json: AsJson = False,
@@ -114,7 +132,8 @@ def coverage_command(
 @app.command("scorecards")
 def scorecards_command(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Records; default: the three the survey scored.")
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Records; default: the three the survey scored.", autocompletion=_records),
     ] = None,
     json: AsJson = False,
 ) -> None:
