@@ -82,7 +82,7 @@ def test_no_method_is_another_under_a_new_name() -> None:
     assert not strange, strange
 
 
-@pytest.mark.parametrize("pair", sorted(ALLOWED, key=sorted), ids="-".join)
+@pytest.mark.parametrize("pair", list(ALLOWED), ids="-".join)
 def test_an_allowed_pair_is_alike_and_has_its_proof(pair: frozenset[str]) -> None:
     assert pair in alike(), "they part: nothing to allow"
     module, _, name = ALLOWED[pair].partition("::")

@@ -81,7 +81,8 @@ def turn_level_reward(
     statistic and has A^I = 0; where nobody else of the prompt has one at that index, likewise. Token rewards are not read.
     parts: ``turn`` (the sum over A^I) and ``outcome`` ("mt_grpo" with "aae").
 
-    variant: "mt_grpo", no critic (default), or "mt_ppo". alpha, coef: 1 and 1: the paper's discount, and the code's weight of the turn part.
+    variant: "mt_grpo", no critic (default), or "mt_ppo".
+    alpha, coef: 1 and 1: the paper's discount, and the code's weight of the turn part.
     estimator: "aae" as above; "cae", the code's other one: the return to go sum_{l>=k} alpha^(l-k) R_l standardised among
     the turns of that index, but a last turn that is not the only one gets A^O; nulls count 0 there.
     one_turn: rollouts of one turn (no tool was called) get "outcome", A^O, as the formula has it, or "combined",
