@@ -164,7 +164,7 @@ def test_one_call_reads_the_batch_and_orders_are_averaged() -> None:
     critic, batch = Positional(), _team(trajectory=list("pqrs"))
     got = assign(batch, "llm_mca", judge=critic, rng=1, orders=3, baseline="none", gamma=0.0, cap_over="none")
     assert isinstance(got, Credit)
-    assert got.bill == Bill(judge_calls=3.0, scored=15.0)
+    assert got.bill == Bill(judge_calls=3.0, scored=15.0 + 3 * 28)  # it reads all tokens each time
     assert critic.shown[0] == list("pqrs")
     assert len({tuple(s) for s in critic.shown}) > 1
     length, start = {"p": 4, "q": 4, "r": 3, "s": 3}, {"p": 0, "q": 4, "r": 8, "s": 11}

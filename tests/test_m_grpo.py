@@ -189,6 +189,20 @@ def test_the_released_reward_has_no_expert() -> None:
     assert_allclose(credit.unit[::2], (y - y.mean()) / y.std())
 
 
+def test_with_one_call_a_rollout_and_the_released_reward_it_is_grpo_of_each_agent_alone() -> None:
+    """Rewards of 0 and 1 keep their z-scores under a x + b: only eps and the weights could tell."""
+    outcome = np.repeat([1.0, 0.0, 0.0, 1.0, 0.0], 2)
+    b = Batch.from_turns([[1]] * 10, agent=["main", "sub"] * 5, episode=np.arange(10) // 2, group=[0] * 10, outcome=outcome)
+    credit = _m_grpo(b, expert=None, valid=None, d=1, sub_reward="released", eps=0.0)
+    for own in (slice(0, None, 2), slice(1, None, 2)):
+        alone = assign(b.take(np.arange(10)[own]), "grpo", spread="population", eps=0.0)
+        assert isinstance(alone, Credit)
+        assert_allclose(credit.unit[own], alone.unit)
+    expert = np.tile([N, 0.9, N, 0.1], 3)[:10]
+    parted = _m_grpo(b, expert=expert, valid=None, d=1, eps=0.0)
+    assert np.abs(parted.unit[1::2] - credit.unit[1::2]).max() > 0.1
+
+
 def test_a_score_that_is_missing_leaves_the_call_out_or_is_zero() -> None:
     holed = EXPERT.copy()
     holed[[2, 4]] = N

@@ -53,7 +53,8 @@ def collect(
 
     per_call: episodes a call shows; None puts all of them into one, so that credits share a scale. orders:
     how often it is asked, each time but the first with the trajectories in another random order, answers
-    averaged; a re-implementation found credits to depend on the order of agents in the prompt.
+    averaged; a re-implementation found credits to depend on the order of agents in the prompt. A call has no bounds:
+    the tokens it reads are billed (as scored) besides.
     """
     if orders < 1 or (per_call is not None and per_call < 1):
         raise OptionError(f"orders = {orders}, per_call = {per_call}: expected at least 1")
@@ -65,7 +66,7 @@ def collect(
         known = ~np.isnan(asked.values)
         total[turn[known]] += asked.values[known]
         heard[turn[known]] += 1
-        bill += replace(asked.bill, judge_calls=float(calls))
+        bill += replace(asked.bill, judge_calls=float(calls), scored=asked.bill.scored + batch.n_tokens)
     values = np.where(heard > 0, total / np.maximum(heard, 1), np.nan)
     return Evidence({"credits": values}, {"credits": "turn"}, bill=bill, provenance=provenance(judge, rubric))
 

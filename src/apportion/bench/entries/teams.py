@@ -1,10 +1,11 @@
 """Methods for teams: statistics of an agent's own, a coach of single actions, an expert of whole calls, a critic of all.
 
-All but Dr. MAS ask a judge, so their rows are oracle rows by construction; it is right on 80 % of the texts, its
-errors frozen. In these tasks every agent acts equally often in every rollout: Dr. MAS is GRPO times a constant per
-agent here, and M-GRPO has one call of each sub-agent to align (d = 1; with d = 4 three copies of it). Judges of
-correctness find nothing wrong where nothing is at stake: credits that are summed into returns pay for losing the
-thread early, credits left at their steps (gamma = 0) do not.
+Most ask a judge, so their rows are oracle rows by construction; it is right on 80 % of the texts, its errors
+frozen. In these tasks every agent acts equally often in every rollout: Dr. MAS is GRPO times a constant per agent
+here, and M-GRPO has one call of each sub-agent to align (d = 1), so that its released reward, without an expert, is
+GRPO of each agent alone. A judge of correctness finds nothing wrong where nothing is at stake: credits that are
+summed into returns pay for losing the thread early, credits left at their steps (gamma = 0) do not. What M-GRPO's
+product ratio does shows in learning only, over several epochs on a batch.
 """
 
 from __future__ import annotations
