@@ -105,7 +105,10 @@ def test_a_broken_form_is_left_as_it_is(here: Path, capfd: pytest.CaptureFixture
 def test_coverage_draws_one_character_a_paper_with_every_definition(capfd: pytest.CaptureFixture[str]) -> None:
     status, out, _ = type_("coverage", capfd)
     assert status == 0
-    rows = [line.split("|") for line in out.splitlines() if line.count("|") == 2]
+    printed = out.splitlines()
+    rows = [line.split("|") for line in printed if line.count("|") == 2]
+    for row, below in zip(rows, (printed[i + 1] for i, line in enumerate(printed) if line.count("|") == 2), strict=True):
+        row[2] = row[2] or below  # counts that do not fit beside the bar stand below it
     assert [row[0].split()[1] for row in rows] == [i for i in ITEMS if i not in _RECOMMENDED] + list(_RECOMMENDED)
     assert {len(row[1]) for row in rows} == {41}
     for row in rows:
@@ -132,7 +135,7 @@ def test_coverage_as_json_names_papers_and_sources(capfd: pytest.CaptureFixture[
     assert all(set(one["from"]) <= {"survey"} for one in only["items"])
 
 
-def test_scorecards_are_printed_with_two_fractions(capfd: pytest.CaptureFixture[str]) -> None:
+def test_scorecards_are_printed_with_two_fractions(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     status, out, _ = type_("scorecards", capfd)
     assert status == 0
     assert out.split("HICRA\n")[1].split("\n")[:2] == [
@@ -140,5 +143,9 @@ def test_scorecards_are_printed_with_two_fractions(capfd: pytest.CaptureFixture[
         "  recommended  1/4 reported, 2 partial, 1 unknown",
     ]
     assert out.count("not scored") == 6  # two items of three papers
+    monkeypatch.setenv("COLUMNS", "60")
+    out = type_("scorecards pure gigpo c3 carl hicra", capfd)[1]
+    assert max(map(len, out.split("\nPURE\n")[0].splitlines())) <= 60
+    assert out.count("gpu_hours") == 3  # two papers a table
     found = json.loads(type_("scorecards gigpo --json", capfd)[1])
     assert found["gigpo"]["answers"]["metric"]["where"].startswith("primary")

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from ..edges.escape import plain
-from .coverage import STATES, Coverage, Covered, contradicting
+from .coverage import STATES, Coverage, Covered
 from .items import items
 from .published import Audit
 
@@ -43,7 +43,12 @@ def lines(found: Coverage, width: int = 100, ascii_only: bool = False, definitio
 def _item(one: Covered, found: Coverage, width: int, which: int, definitions: bool) -> Iterator[str]:
     item = items()[one.item]
     bar = "".join(_SIGNS[state][which] * one.count(state) for state in STATES)
-    yield f"{item.number:>3} {item.id:<20}|{bar.ljust(found.of)}| {_counts(one)}"
+    drawn, counts = f"{item.number:>3} {item.id:<20}|{bar.ljust(found.of)}|", _counts(one)
+    if len(drawn) + 1 + len(counts) <= width:
+        yield f"{drawn} {counts}"
+    else:
+        yield drawn
+        yield from _wrapped(counts, width, 25)
     if definitions:
         yield from _wrapped(f"reported: {item.reported} Partial: {item.partial}", width, 4)
 
@@ -58,7 +63,6 @@ def _audit(audit: Audit, found: Coverage, width: int) -> Iterator[str]:
     yield f"Published, not ours: {audit.title}"
     yield from _wrapped(f"{audit.source}; {audit.of} papers, {audit.papers}; {audit.how}. Read {audit.at}.", width, 2)
     ours = {one.item: one for one in found.items}
-    more = contradicting(found, audit)
     for field in audit.fields:
         theirs = ", ".join(f"{count} {name}" for name, count in field.counts.items())
         yield f"  {field.name}: {theirs}, of {audit.of}"
@@ -67,8 +71,8 @@ def _audit(audit: Audit, found: Coverage, width: int) -> Iterator[str]:
         yield from _wrapped(f"why they part: {field.differs}", width, 4)
         if audit.same_papers and (own := ours[field.item].origins.get("survey")):
             yield from _wrapped(f"{own} of ours are the survey's own word: agreement there is no second reading.", width, 4)
-        if field.name in more:
-            yield from _wrapped(f"we count as reported: {', '.join(more[field.name])}", width, 4)
+        if audit.same_papers and (reported := ours[field.item].papers["reported"]):
+            yield from _wrapped(f"we count as reported: {', '.join(reported)}", width, 4)
 
 
 def _words(state: str) -> str:

@@ -159,15 +159,32 @@ def scorecards_command(
         return
     from ..survey.terms import ITEMS
 
-    wide = [max(len(known[id_].name), 14) for id_ in found]
-    typer.secho(" " * 22 + "  ".join(known[id_].name.ljust(w) for id_, w in zip(found, wide, strict=True)).rstrip(), bold=True)
-    for item in ITEMS:
-        answers = [one.get(item, "unknown" if ids else "not scored").replace("_", " ") for one in found.values()]
-        typer.echo(f"{item:<22}" + "  ".join(a.ljust(w) for a, w in zip(answers, wide, strict=True)).rstrip())
+    wide = {id_: max(len(known[id_].name), 14) for id_ in found}
+    for i, beside in enumerate(_that_fit(wide, _width() - 22)):
+        heads = "  ".join(known[id_].name.ljust(wide[id_]) for id_ in beside).rstrip()
+        typer.secho("\n" * (i > 0) + " " * 22 + heads, bold=True)
+        for item in ITEMS:
+            answers = [
+                found[id_].get(item, "unknown" if ids else "not scored").replace("_", " ").ljust(wide[id_]) for id_ in beside
+            ]
+            typer.echo(f"{item:<22}" + "  ".join(answers).rstrip())
     for id_, counted in scores.items():
         typer.echo(f"\n{known[id_].name}")
         typer.echo(f"  required     {counted.required}".replace("unanswered", "unknown"))
         typer.echo(f"  recommended  {counted.recommended}".replace("unanswered", "unknown"))
+
+
+def _that_fit(wide: dict[str, int], room: int) -> list[list[str]]:
+    """Columns (name -> width) in tables that are no wider than the terminal; one column at least in each."""
+    tables: list[list[str]] = []
+    left = 0
+    for name, width in wide.items():
+        if not tables or width > left:
+            tables.append([])
+            left = room
+        tables[-1].append(name)
+        left -= width + 2
+    return tables
 
 
 def _document(path: Path, method: str | None) -> tuple[Document, bool]:
