@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,25 @@ def test_a_message_is_in_the_loss_once_and_unscored_without_siblings() -> None:
     assert lone.diagnostics["alone"] == 0.5
 
 
+def test_roots_of_any_name_are_the_prompt_and_a_message_counts_once_a_rollout() -> None:
+    two = _tree([[1.0, 0.0], [0.0, 0.0]], fan=2, parent=[-1, 0, -1, 0, -2, 1, -2, 1])
+    assert_allclose(two.outcome[::2], [1, 0, 0, 0])  # type: ignore[index]
+    assert_allclose(_c3(two, normalise=False).unit[0::2], [0.5, 0.5, -0.5, -0.5])
+    # the first rollout shows message 0 to both of its agents: still one of two rollouts that hold it
+    shown = Batch.from_turns(
+        [[1, 1], [1, 1], [1], [1]], outcome=[1.0, 1.0, 0.0, 0.2], group=[0] * 4, episode=[0, 0, 1, 2], node=[0, 1, 0, 2, 0, 9],
+        parent=[-1, 0, -1, 0, -1, -1],
+    )  # fmt: skip
+    assert_allclose(_c3(shown, normalise=False).unit[0], 0.5 - 0.2)
+
+
+def test_a_message_alone_gets_nothing_from_its_value_either() -> None:
+    lone = _tree([[1.0], [0.0]], fan=1)
+    for variant in ("value_only", "value_assisted"):
+        credit = _c3(lone, variant=variant, q=[0.9, 0.7, 0.1, 0.2], normalise=False)
+        assert_array_equal(credit.unit[1::2], 0.0)
+
+
 def test_rollouts_of_other_prompts_are_no_siblings() -> None:
     two = _tree([[1.0, 0.0], [0.0, 0.0]], fan=2, group=[0] * 4 + [1] * 4, parent=[-1, 0, -1, 0, -2, 1, -1, 1])
     assert not _c3(two).unit[0::2].any()
@@ -204,8 +224,9 @@ def test_a_critic_learns_values_without_seeing_the_prompt_it_scores() -> None:
     learned = fit_q(batch, rng=rng, buckets=64)
     q = learned.evidence(batch).arrays["q"][1::2]
     assert q[good == 1].mean() > q[good == 0].mean() + 0.5
-    assert q.min() >= 0
-    assert q.max() <= 1
+    steep = replace(learned, q=replace(learned.q, weights=5.0 * learned.q.weights)).evidence(batch).arrays["q"]
+    assert steep.min() >= 0
+    assert steep.max() == 1
     again = LearnedQ.load(learned.save())
     assert_array_equal(again.evidence(batch).arrays["q"][1::2], q)
     assert np.unique(learned.q.fold).size == 5

@@ -151,8 +151,8 @@ def test_a_missing_solo_is_the_prompts_mean_and_without_any_the_outcome_is_the_c
     event = _ccpo(_pairs(**two), [0.0, np.nan, np.nan, np.nan], variant="event", paired=True)
     assert_allclose(event.parts["bonus"][0::2], 0.0)  # both helped in the first prompt, nothing known of the second
     assert_allclose(event.unit[[0, 2, 4, 6]], [0, 0, -1, 1])
-    one = _ccpo(_pairs([1.0, 0.0], group=[0] * 4), [0.0, np.nan], variant="event", paired=True)
-    assert_allclose(one.parts["bonus"][0::2], [0.1, -0.1])
+    one = _ccpo(_pairs([1.0, 0.0]), [1.0, np.nan], variant="event", paired=True)
+    assert_allclose(one.parts["bonus"][0::2], [0.1, -0.1])  # the second failed where the first's solver did not
 
 
 def test_what_was_cut_off_earns_nothing_before_the_group_is_looked_at() -> None:

@@ -197,7 +197,7 @@ def test_what_it_refuses() -> None:
         _prs(answer_quality=[0, 0, 0, 0, 2.0])
     with pytest.raises(OptionError, match="points"):
         _prs(points=(0.5, 0.2))
-    with pytest.raises(OptionError, match="best = 0.5"):
+    with pytest.raises(OptionError, match=r"best = 0.5"):
         _vspo(_batch(), best=0.5)
     for wrong in ({"kappa": -1.0}, {"m_max": 0}):
         with pytest.raises(OptionError, match=next(iter(wrong))):

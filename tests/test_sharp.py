@@ -69,6 +69,15 @@ def test_roles_are_compared_with_themselves() -> None:
     assert abs(one.unit[PLANNER].mean()) > 0.01
 
 
+def test_prompts_are_compared_with_themselves() -> None:
+    two = _card(group=[0] * 5 + [1] * 5, outcome=[1.0] * 5 + [0.0] * 5)
+    credit = _sharp(two, marginal=np.zeros(10), lambda_p=0.0)
+    assert not credit.unit.any()
+    assert credit.diagnostics["harmful"] == 0.0
+    mostly = [NULL, NULL, 0.5, NULL, -0.5, NULL, -0.2, NULL, NULL, -1.0]
+    assert _sharp(two, marginal=mostly, lambda_p=0.0).diagnostics["harmful"] == 0.75
+
+
 def test_without_its_own_rewards_it_is_grpo_within_roles() -> None:
     credit = _sharp(_card(), marginal=DELTA, lambda_s=0.0, lambda_p=0.0)
     for who in (PLANNER, ~PLANNER):
@@ -178,6 +187,10 @@ def test_the_game_of_each_rollout_is_its_own_however_trajectories_are_ordered() 
     assert_allclose(shares, [0, 5, 0, 3])
     without, _ = left_out(batch, Second(), everyone, 1, np.random.default_rng(0))
     assert_allclose(batch.reward - without, [0, 5, 0, 3])
+    apart = batch.with_columns(agent=batch.need("agent"), group=batch.need("episode"))
+    found = assign(apart, "sharp", sampler=Second(), lambda_p=0.0, lambda_s=0.1, single="raw", eps=0.0)
+    assert isinstance(found, Credit)
+    assert_allclose(found.unit, [3.0, 5.5, 5.0, 3.3])
 
 
 def test_what_it_refuses() -> None:

@@ -228,4 +228,4 @@ def _against(x: Float, over: Int, baseline: Baseline, normalise: bool, more: Flo
     if normalise:
         var = factor**2 * group_mean((both - mean[group]) ** 2, group)[0]
         a = a / np.sqrt(var + _TINY)[over]
-    return np.where(n[over] > 1, a, 0.0), n
+    return a, n

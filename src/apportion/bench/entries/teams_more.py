@@ -1,18 +1,15 @@
 """Counterfactual and Shapley credit for teams, and VSPO.
 
-An agent is left out by having it act anew from the policy (a replay), because here nobody can be silent; the
-planner of every team is agent 0. Nothing asks the truth. The staged reward of PRS has no stages to read here: its
-sampling enters by itself, damped less than its default, which is GRPO's gradient to the last digit.
+An agent is left out by having it act anew from the policy (a replay), because here nobody can be silent; the planner
+of every team is agent 0. What a replay takes away is 0 on average, so that CCPO's history has nothing to say: its tanh
+of three values is the three values again, after their spread. Nothing asks the truth. The staged reward of PRS has no
+stages to read here: its sampling enters by itself, damped less than its default, which is GRPO's gradient to the last
+digit.
 """
 
 from __future__ import annotations
 
 from ..entrants import Entrant
-
-#: Running statistics as they stand after long training: agents that matter one time in four.
-_HISTORY = {
-    "delta_mean": 0.0, "delta_var": 0.25, "joint_mean": 0.3, "joint_var": 0.2, "solo_mean": 0.3, "solo_var": 0.2, "seen": 1e4,
-}  # fmt: skip
 
 ENTRANTS = (
     Entrant("c3", "c3", "C3, 3 alternatives a turn", "sampler", {"siblings": "fresh"}, layouts=("turns", "team")),
@@ -21,11 +18,7 @@ ENTRANTS = (
         layouts=("turns", "team"),
     ),
     Entrant("ccpo", "ccpo", "CCPO before it has a history", "sampler", layouts=("team",)),
-    Entrant(
-        "ccpo-history", "ccpo", "CCPO, frozen history", "sampler",
-        {"history": _HISTORY},
-        layouts=("team",),
-    ),
+    Entrant("ccpo-solver", "ccpo", "CCPO, the planner solves", "sampler", {"solver": 0}, layouts=("team",)),
     Entrant("ccpo-event", "ccpo", "CCPO, event bonus on the prompt's mean", "sampler", {"variant": "event"}, layouts=("team",)),
     Entrant(
         "ccpo-paired", "ccpo", "CCPO, event bonus on the paired replay", "sampler", {"variant": "event", "paired": True},
