@@ -40,6 +40,14 @@ def test_list_has_a_line_a_record_within_100_columns(capsys: pytest.CaptureFixtu
         assert (found.labels("methodology") or ("unknown",))[0].split("-")[0] in line
 
 
+def test_list_keeps_every_column_on_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = run(capsys, "list")[1]
+    assert out.split("\n")[0].split() == ["id", "date", "setting", "granularity", "methodology", "ev.", "here"]
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"^acpo .* information- +\? +yes", out, re.MULTILINE)
+
+
 def test_list_filters(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "list", "--granularity", "turn", "--setting", "agentic", "--needs", "none", "--json")
     rows = json.loads(out)
@@ -176,6 +184,7 @@ def complete(*words: str) -> list[str]:
         (("inventory", "stats", "--needs", "cri"), ["critic"]),
         (("inventory", "export", "--format", "p"), ["parquet"]),
         (("inventory", "sch"), ["schema"]),
+        (("inventory", "figure", "--snapshot", "a"), ["all"]),
         (("checklist", "items", "spr"), ["spread"]),
         (("checklist", "scorecards", "gi"), ["gigpo"]),
         (("checklist", "coverage", "--origin", "s"), ["survey", "secondary"]),

@@ -10,12 +10,24 @@ import typer
 from .common import takes
 from .inventory import FILTERS, app, filtered
 
+
+def _snapshots(incomplete: str) -> list[str]:
+    from ..survey.query import FILTERS as KNOWN
+
+    return [word for word in ("all", *KNOWN["snapshot"]) if word.startswith(incomplete)]
+
+
 #: The figure shows the survey's records unless others are asked for.
 FIGURE_FILTERS = {
     **FILTERS,
     "snapshot": Annotated[
         list[str] | None,
-        typer.Option("--snapshot", metavar="WORD", help="Default: survey (the 47); 'all', 2026.05, 2026.07, baseline ..."),
+        typer.Option(
+            "--snapshot",
+            metavar="WORD",
+            help="Default: survey (the 47); 'all', 2026.05, 2026.07, baseline ...",
+            autocompletion=_snapshots,
+        ),
     ],
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from ..survey import Record
 
 WIDTH = 100
+#: Below this, words of the methodology are broken at their hyphens, so that no column falls off a terminal of 80.
+NARROW = 90
 
 
 def table(found: Sequence[Record]) -> None:
@@ -22,16 +25,21 @@ def table(found: Sequence[Record]) -> None:
     from ..survey.show import words
 
     here, console = registered(), _console()
+    narrow = console.width < NARROW
     grid = _grid()
+    if narrow:
+        grid.padding = 0
     for head in ("id", "date"):
         grid.add_column(head, no_wrap=True)
-    grid.add_column("setting", overflow="fold", max_width=18)
-    grid.add_column("granularity", overflow="fold", max_width=13)
-    grid.add_column("methodology", overflow="fold", min_width=21)
+    grid.add_column("setting", overflow="fold", max_width=12 if narrow else 18)
+    grid.add_column("granularity", overflow="fold", max_width=11 if narrow else 13)
+    grid.add_column("methodology", overflow="fold", min_width=14 if narrow else 21)
     for head in ("ev.", "here"):
         grid.add_column(head, no_wrap=True)
     for r in found:
         labels = [words(r.labels(field) or "unknown") for field in LABELLED[1:]]
+        if narrow:
+            labels[-1] = "\n".join(textwrap.wrap(labels[-1], 14))
         level = {"unknown": "?"}.get(r.evidence, r.evidence)
         _row(grid, r.id, r.date, *labels, level, "yes" if r.id in here else "")
     console.print(grid)
@@ -66,7 +74,8 @@ def _row(grid: Table, *cells: str) -> None:
 
     from ..survey.show import one_line
 
-    grid.add_row(*(Text(one_line(cell)) for cell in cells))  # Text: brackets that others wrote are no markup
+    said = ("\n".join(map(one_line, cell.split("\n"))) for cell in cells)
+    grid.add_row(*map(Text, said))  # Text: brackets that others wrote are no markup
 
 
 def print_stats(found: Mapping[str, Any]) -> None:
