@@ -3,7 +3,7 @@
 # make check   format, lint, strict types, import directions
 # make test    all tests
 # make test-peers  the tests that need torch and the peers, in .venv-peers
-# make docs    docs/methods.md, from what the methods declare
+# make docs    docs/methods.md and the tables of methods in docs/verl.md and docs/trl.md
 # make picture docs/headline.png, from the demo's report (needs Chromium)
 # make bench   speed against the peers (torch and others, in a .venv-peers of their own)
 # make clean   removes what the above made
@@ -37,6 +37,8 @@ demo: setup
 
 docs: setup
 	$(BIN)/apportion methods --markdown > docs/methods.md
+	$(BIN)/python -m apportion.integrations.trl.page docs/trl.md
+	$(BIN)/python -m apportion.integrations.verl.table docs/verl.md
 
 picture: demo $(VENV)/.stamp-test
 	$(BIN)/python docs/picture.py

@@ -10,7 +10,7 @@ from apportion.registry import get, methods
 
 def test_the_page_holds_the_table_as_the_code_makes_it() -> None:
     page = (Path(__file__).parents[1] / "docs" / "verl.md").read_text()
-    assert markdown() in page, "docs/verl.md is stale: python -m apportion.integrations.verl.table"
+    assert markdown() in page, "docs/verl.md is stale: make docs"
 
 
 def test_every_method_is_in_it_and_every_no_says_why() -> None:

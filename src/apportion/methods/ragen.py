@@ -116,8 +116,9 @@ def ragen(
     diagnostics = {"kept_prompts": float(kept.size), "kept_spread": float(spread[kept].mean()), "spread": float(spread.mean())}
     rows = np.flatnonzero(np.isin(batch.within("row", "group"), kept))
     tokens = np.isin(batch.within("token", "group"), kept)
-    batch = batch if kept.size == spread.size else batch.take(rows)
-    taken = None if kept.size == spread.size else rows
+    # rows are named even where all are kept: a trainer whose batch is fixed must hear of it before the first drop
+    taken = rows if share < 1 else None
+    batch = batch.take(rows) if share < 1 else batch
     if estimator == "grpo":
         over = batch.within("trajectory", "group")
         reward = _normalised(batch.reward, over, normalise, normalise_over)

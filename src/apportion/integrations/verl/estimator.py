@@ -31,6 +31,7 @@ ALONE = honours.Honours("verl without trainer_mode=apportion", frozenset({"token
 #: How a column comes to a method in verl, for error messages and the table in docs/verl.md.
 WAYS: Mapping[str, str] = {
     "state": "the agent loop hands over `state`",
+    "agent": "the agent loop hands over `agent`",
     "process": "the agent loop hands over `process`",
     "node": "the agent loop hands over `node` and `parent`",
     "value": "`critic.enable=true`",

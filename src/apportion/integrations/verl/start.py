@@ -77,7 +77,7 @@ def honours_of(config: Any) -> honours.Honours:
 
 def brings(config: Any = None) -> set[str]:
     """Columns a trainer mode can bring, or brings as configured; what agent loops may hand over counts as there."""
-    have = {"reward", "group", "ids", "logp", "entropy", "limit", "steps", *columns()}
+    have = {"reward", "outcome", "group", "ids", "logp", "entropy", "limit", "steps", *columns()}
     if config is None or bool(config.critic.enable):
         have.add("value")
     actor = None if config is None else config.actor_rollout_ref.actor

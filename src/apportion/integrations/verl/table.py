@@ -1,9 +1,12 @@
 """Which methods verl can feed, and why not the others, as the table of docs/verl.md.
 
-``python -m apportion.integrations.verl.table`` prints it.
+``python -m apportion.integrations.verl.table docs/verl.md`` rewrites it.
 """
 
 from __future__ import annotations
+
+import pathlib
+import sys
 
 from ...credit import Credit
 from ...errors import OptionError
@@ -39,14 +42,16 @@ def in_mode(spec: Method) -> str:
     if lacks.columns:
         return f"no: verl has no {_names(lacks.columns, verb=False)}"
     if not lacks.ready and not lacks.can_fit:
-        return f"no: verl's trainers have no {lacks.source} to ask for {_names(lacks.evidence, verb=False)}"
+        asked = f" to ask for {_names(lacks.evidence, verb=False)}"
+        return f"no: verl's trainers have no {lacks.source}{asked}" if lacks.source else f"no: nothing brings{asked[11:]}"
     if refused := _refused(spec, _SUITED):
         return refused
-    needed = sorted({*spec.reads, *spec.evidence} - {*lacks.evidence, "group"})
-    ways = [WAYS[n] for n in needed if n in WAYS]
-    ways += ["`+algorithm.apportion.fit=true`"] if spec.fit else []
-    notes = [" or ".join(ways)] if ways else []
-    if "node" in spec.may_read:
+    notes = [WAYS[name] for name in sorted(spec.reads - {"group"}) if name in WAYS]
+    wanted = spec.wanted()
+    ways = [WAYS[name] for name in sorted(set(wanted) - set(lacks.evidence)) if name in WAYS]
+    ways += ["`+algorithm.apportion.fit=true`"] if spec.fit and wanted else []
+    notes += [" or ".join(ways)] if ways else []
+    if "node" in spec.may_read and spec.grows:
         notes.append(f"{WAYS['node']}, else only first turns are trained")
     result = honours.smallest(spec, {})
     if isinstance(result, Credit) and result.keep is not None:
@@ -67,5 +72,14 @@ def _names(names: tuple[str, ...], verb: bool = True) -> str:
     return f"{joined} {'is' if len(names) == 1 else 'are'}" if verb else joined
 
 
+def main(path: str) -> None:
+    """Rewrite the table of the page at ``path``: ``python -m apportion.integrations.verl.table docs/verl.md``."""
+    file = pathlib.Path(path)
+    text = file.read_text(encoding="utf-8")
+    before, rest = text.split(_HEAD)
+    after = rest.lstrip("\n").split("\n\n", 1)[1]
+    file.write_text(f"{before}{markdown()}\n{after}", encoding="utf-8")
+
+
 if __name__ == "__main__":
-    print(markdown(), end="")
+    main(sys.argv[1])
