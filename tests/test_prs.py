@@ -122,6 +122,21 @@ def test_prompts_are_drawn_in_proportion_to_their_value() -> None:
     assert_allclose(drawn / drawn.sum(), P, atol=0.025)
 
 
+def test_the_spread_of_a_prompt_does_not_depend_on_how_many_rollouts_it_has() -> None:
+    few, many = [0.0, 1.0], [0.0, 1.0] * 4
+    credit = _vspo(_batch([few, many, *([[1.0] * 2] * 3000)]))
+    assert credit.rows is not None
+    drawn = np.where(credit.rows[10:] < 2, 1 / 2, 1 / 8)  # a draw of a prompt takes all of its rows
+    assert drawn[credit.rows[10:] < 2].sum() / drawn.sum() == pytest.approx(0.5, abs=0.03)
+
+
+def test_equal_rewards_are_flat_whatever_their_rounding() -> None:
+    assert 0.1 + 0.2 != 0.3
+    credit = _vspo(_batch([[0.1 + 0.2, 0.3], [0.0, 1.0]]))
+    assert credit.rows is not None
+    assert_array_equal(credit.rows, [2, 3, 2, 3])
+
+
 def test_with_full_damping_it_is_grpo_to_the_last_digit_over_a_whole_batch() -> None:
     flat = [[0.2] * 5] * 6  # equal rewards whose mean differs from them by rounding
     batch = _batch([*REWARDS, *flat])
