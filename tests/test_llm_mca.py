@@ -48,6 +48,8 @@ def test_worked_example_of_the_card() -> None:
 def test_worked_caps_of_the_card() -> None:
     plain: dict[str, Any] = {"baseline": "none", "gamma": 0.0}
     assert_allclose(_mca(_team(), cap_over="episode", **plain).unit, np.append(SCALED[:8], RAW[8:]))
+    late = np.append(RAW[:8], 10 * RAW[8:])  # both episodes exceed it: 14 and 20
+    assert_allclose(_mca(_team(), late, cap_over="episode", **plain).unit, np.append(SCALED[:8], 5 * RAW[8:]))
     assert_allclose(_mca(_team(), cap_over="array", **plain).unit, np.append(SCALED[:4], RAW[4:]))
     assert_array_equal(_mca(_team(), cap_over="none", **plain).unit, RAW)
     assert_array_equal(_mca(_team(), cap=14.0, **plain).unit, RAW)
@@ -108,18 +110,18 @@ def test_an_empty_answer_falls_back_to_the_team_s_reward_and_says_so() -> None:
 ANSWER = """In Episode 0 agent a opened the door; a_credit = [7, 7, 7, 7] would be too much.
 ## Episode 0
 a_credit = [0, 1, 4, 9]
-b_credit: [1, 1]
+b_credit: [1, none]
 ## Episode 1
 **a_credit** = [0, 2, 0, 5, 6]
+b_credit = [5, 5, 5]
+b_credit = [-1, inf, 1.5]
 ab_credit = [9, 9, 9]
-b_credit = [-1, none, inf]
-b_credit = [-1, none, 1.5]
 """
 
 
 def test_an_answer_in_words_is_read_by_episode_and_whole_name() -> None:
     got = read_credits(ANSWER, _team())
-    assert_array_equal(got, [0, 1, 4, 9, 1, 1, N, N, 0, 2, 0, -1, N, 1.5])
+    assert_array_equal(got, [0, 1, 4, 9, 1, N, N, N, 0, 2, 0, -1, N, 1.5])
 
 
 def test_worked_parser_of_the_card() -> None:
@@ -132,8 +134,10 @@ def test_worked_parser_of_the_card() -> None:
     assert np.isnan(read_credits("I cannot say.", batch)).all()
     assert np.isnan(read_credits("Episode 3\na_credit = [1, 2]", batch)).all()
     assert np.isnan(read_credits("a_credit = []", batch)).all()
-    spoken = read_credits("Episode 0: first thoughts\na_credit = [9]\nEpisode 0, final\na_credit = [3]\n", batch)
-    assert spoken[0] == 3
+    spoken = read_credits("Episode 0: first thoughts\na_credit = [9]\nb_credit = [7]\nEpisode 0, final\na_credit = [3]\n", batch)
+    assert (spoken[0], spoken[4]) == (3, 7)
+    hyphen = Batch.from_turns([[1], [1]], agent=["y", "x-y"], episode=[0, 0], outcome=[1.0, 1.0])
+    assert_array_equal(read_credits("y_credit = [9]\nx-y_credit = [1]", hyphen), [9, 1])
     twice = Batch.from_turns([[1], [1, 1]], agent=["x-y", "x-y"], episode=[0, 0], outcome=[1.0, 1.0])
     assert_array_equal(read_credits("y_credit = [9]\nx-y_credit = [1, 2, 3]", twice), [1, 2, 3])
 

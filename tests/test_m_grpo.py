@@ -91,6 +91,9 @@ def test_the_alignment_is_random_and_seeded() -> None:
     assert len({tuple(r) for r in rows if r is not None}) == 3  # one of three calls is dropped
     assert_array_equal(_m_grpo(_rollouts(), d=2, rng=3).rows, _m_grpo(_rollouts(), d=2, rng=3).rows)
     assert_array_equal(_m_grpo(_rollouts(), d=2).rows, _m_grpo(_rollouts(), d=2, rng=0).rows)
+    assert _m_grpo(_rollouts()).unit.size == 3 + 3 * 8  # the paper's d
+    one = _m_grpo(_rollouts(), d=1).diagnostics
+    assert (one["copied"], one["dropped"]) == (0.0, 0.5)
     for seed in (1, 2):
         both = [assign(_rollouts(), "m_grpo", rng=seed, expert=EXPERT, d=2) for _ in range(2)]
         assert_array_equal(both[0].rows, both[1].rows)  # type: ignore[union-attr]
@@ -98,6 +101,7 @@ def test_the_alignment_is_random_and_seeded() -> None:
 
 def test_every_rollout_has_d_calls_and_copies_are_even() -> None:
     counts = np.zeros(9)
+    both = 0
     for seed in range(300):
         credit = _m_grpo(_rollouts(), d=4, rng=seed)
         assert credit.rows is not None
@@ -108,6 +112,8 @@ def test_every_rollout_has_d_calls_and_copies_are_even() -> None:
         assert times[2] >= 1
         assert (times[6:] >= 1).all()  # copies come on top of all originals
         counts += times
+        both += int(times[1] == 2)
+    assert 100 < both < 200  # two copies are drawn one by one: of either call in half of the draws
     assert_allclose(counts[[1, 2]] / 300, 2.0, atol=0.2)
     assert_allclose(counts[6:] / 300, 4 / 3, atol=0.15)
     dropped = np.zeros(9)
@@ -185,6 +191,9 @@ def test_the_released_reward_has_no_expert() -> None:
     credit = _m_grpo(b, expert=None, valid=np.array([1.0] * 7 + [0.0]), d=1, sub_reward="released", eps=0.0)
     x = np.array([1.0, 0.1, 0.1, 0.0])
     assert_allclose(credit.unit[1::2], (x - x.mean()) / x.std())
+    partly = _m_grpo(b, expert=None, valid=np.array([1.0] * 7 + [0.5]), d=1, sub_reward="released", eps=0.0)
+    x[3] = 0.5
+    assert_allclose(partly.unit[1::2], (x - x.mean()) / x.std())
     y = 0.1 + 0.9 * np.array([1.0, 0.1, 0.0, 0.5])
     assert_allclose(credit.unit[::2], (y - y.mean()) / y.std())
 

@@ -81,10 +81,10 @@ def m_grpo(
 ) -> Credit:
     """GRPO for each agent: the main one against its K rollouts, a sub-agent against all its calls, d from each rollout.
 
-        R_M = f (a1 f + a2 r)            A_M = (R_M - mean R_M) / (std R_M + eps)   over the K main trajectories of the prompt
-        R_S = f (b1 f + b2 r + b3 e)     A_S = (R_S - mean R_S) / (std R_S + eps)   over its d K aligned sub-trajectories
+        R_M = a1 f + a2 r                A_M = (R_M - mean R_M) / (std R_M + eps)   over the K main trajectories of the prompt
+        R_S = b1 f + b2 r + b3 e         A_S = (R_S - mean R_S) / (std R_S + eps)   over its d K aligned sub-trajectories
 
-    (f = 1 with a valid format; a reward is 0 without one.) r is the total reward of the rollout's main
+    (f = 1 with a valid format; R is 0 where f is.) r is the total reward of the rollout's main
     trajectory: right or wrong; f the format, e the expert's score of a call. ``episode`` ties a rollout together;
     each call of a sub-agent is a trajectory. std is the population's. One value per trajectory, on all its policy
     tokens. Agents never share statistics; several sub-agents have one formula each.
