@@ -60,7 +60,7 @@ def levels(method: Method) -> tuple[float, ...]:
 
 def evidence(name: str, axis: Axis, batch: Batch, rng: np.random.Generator, levels: tuple[float, ...] = ()) -> NDArray[Any]:
     """Plausible evidence by its name: a column of the batch, log-probabilities, levels of a rubric, or scores."""
-    if name in batch.columns():
+    if name in batch.columns() and getattr(batch, name) is not None:
         return np.array(getattr(batch, name))
     if levels:
         return rng.choice(levels, batch.count(axis))

@@ -35,20 +35,24 @@ def list_methods(
         typer.echo(json.dumps(rows, indent=2))
         return
     width = min(shutil.get_terminal_size().columns, 120)
-    typer.secho(_columns(["id", "unit", "granularity", "methodology", "status"]), bold=True)
+    typer.secho(_columns(["id", "unit", "granularity", "methodology"]), bold=True)
     for row in rows:
         bias = {"yes": "unbiased", "no": "biased"}.get(row["unbiased"].partition(":")[0], row["unbiased"])
-        words = [row["id"], row["unit"], row["granularity"] or "-", row["methodology"] or "-", row["status"]]
-        needs = " + ".join([", ".join(row["reads"]), *(f"evidence {name}" for name in row["evidence"])])
+        words = [row["id"], row["unit"], row["granularity"] or "-", row["methodology"] or "-"]
+        needs = " + ".join([*[", ".join(row["reads"])] * bool(row["reads"]), *(f"evidence {name}" for name in row["evidence"])])
         cost = "costs nothing extra" if row["cost"] == "0" else f"costs {row['cost']}"
-        more = " · ".join([", ".join(row["setting"]) or "-", f"needs {needs}", cost, bias])
+        more = " · ".join([", ".join(row["setting"]) or "-", row["status"], f"needs {needs}", cost, bias])
         typer.echo(_columns(words))
         typer.secho(textwrap.fill(more, width, initial_indent=" " * 11, subsequent_indent=" " * 13), dim=True)
     typer.echo("\napportion explain ID: formula, how to give or get what it needs, an example")
 
 
+#: Of the columns of the list: the longest word of each and a blank.
+WIDTHS = (18, 11, 20, 22)
+
+
 def _columns(words: Sequence[str]) -> str:
-    return "".join(word.ljust(width) for word, width in zip(words, (18, 11, 14, 22, 13), strict=True)).rstrip()
+    return "".join(word.ljust(width) for word, width in zip(words, WIDTHS, strict=True)).rstrip()
 
 
 def _complete_ids(incomplete: str) -> list[str]:
@@ -148,7 +152,7 @@ def _sections(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
         (f"Options with {facts['source']}=", [f"{n} = {default}" for n, default in facts["collect_options"].items()]),
         ("Options with fit=True", [f"{name} = {default}" for name, default in facts["fit_options"].items()]),
         ("The smallest batch that works", [
-            ">>> import apportion as ap; from apportion import Batch",
+            f">>> import apportion as ap{', numpy as np' if 'np.' in expression else ''}; from apportion import Batch",
             f">>> {given} = {expression}",
             f">>> {call}.{facts['example']['field']}",
             str(facts["example"]["values"]),

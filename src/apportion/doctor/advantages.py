@@ -68,7 +68,8 @@ def _assign(batch: Batch, id_: str, tally: Tally) -> Said | None:
         credit, why = None, str(error)
     if isinstance(credit, Credit) and not why:
         return _said(credit)
-    _refuse(batch, id_, why, tally)
+    if credit is None or tally.methods is not None:  # nobody asked for what is by nature no credit of these turns
+        _refuse(batch, id_, why, tally)
     return None
 
 

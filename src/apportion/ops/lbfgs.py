@@ -45,13 +45,14 @@ def minimise(
 
 def _inverse_times(g: Float, pairs: list[tuple[Float, Float, float]]) -> Float:
     """The inverse Hessian that the pairs of (step, change of gradient) suggest, times ``g``."""
-    q, factors = g.copy(), []
+    q: Float = g.copy()
+    factors: list[float] = []
     for step, change, rho in reversed(pairs):
         factors.append(rho * float(step @ q))
-        q -= factors[-1] * change
+        q = q - factors[-1] * change
     if pairs:
         step, change, rho = pairs[-1]
-        q /= rho * float(change @ change)
+        q = q / (rho * float(change @ change))
     for (step, change, rho), a in zip(pairs, reversed(factors), strict=True):
-        q += (a - rho * float(change @ q)) * step
+        q = q + (a - rho * float(change @ q)) * step
     return q
