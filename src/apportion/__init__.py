@@ -12,7 +12,7 @@ from .batch import Batch, Spans
 from .credit import Credit, Loss, Preferences
 from .edges.credit_file import CreditWriter, read_credit
 from .examples import example
-from .pipeline import assign
+from .pipeline import assign, learn
 from .registry import get, method, methods
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "assign",
     "example",
     "get",
+    "learn",
     "method",
     "methods",
     "read_credit",

@@ -11,7 +11,7 @@ import numpy as np
 from .batch import Batch
 from .credit import Credit, Preferences, relabelled
 from .errors import OptionError
-from .evidence import SOURCES, Bill, Evidence
+from .evidence import SOURCES, Bill, Evidence, Learned
 from .registry import Function, Method, get, keywords
 from .words import Provenance
 
@@ -63,6 +63,31 @@ def assign(
         found["diagnostics"] = {**evidence.diagnostics, **result.diagnostics}
         found["evidence"] = {**result.evidence, **_came(spec, evidence, sources, fit, learned, given)}
     return relabelled(result, **found)
+
+
+def learn(
+    batch: Batch, id_: str, *, state: Learned | None = None, rng: np.random.Generator | int | None = None, **given: Any
+) -> Any:
+    """What a method learns of a batch: pass it on as ``assign(..., learned=...)``.
+
+    ``state``: what it learned before, for a method that goes on learning from batch to batch (it names ``state``
+    among the options of its ``fit``); nothing is kept anywhere else, and nothing is changed in place. Remaining
+    keywords are options of its ``fit``.
+
+    >>> critic = learn(batch, "gae")  # doctest: +SKIP
+    >>> credit = assign(other_batch, "gae", learned=critic)  # doctest: +SKIP
+    """
+    spec = get(id_)
+    if spec.fit is None:
+        raise OptionError(f"{id_} has nothing to fit")
+    known = keywords(spec.fit)
+    if state is not None and "state" not in known:
+        raise OptionError(f"{id_} learns from one batch at a time: it cannot go on from state=")
+    stray = sorted(set(given) - set(known) | {"state"} & set(given))
+    if stray:
+        raise OptionError(f"the fit of {id_} has no option '{stray[0]}'; it has: {', '.join(sorted(set(known) - {'rng'}))}")
+    more = {"state": state} if "state" in known else {}
+    return spec.fit(batch, rng=np.random.default_rng(rng), **more, **given)
 
 
 def _came(

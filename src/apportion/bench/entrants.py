@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..batch import Batch
-from ..credit import Credit
+from ..credit import Credit, relabelled
 from ..errors import OptionError
-from ..pipeline import assign
-from ..registry import methods
+from ..pipeline import assign, learn
+from ..registry import keywords, methods
 from .layouts import rows_of, to_batch
 from .records import Layout
 from .samplers import TabularSampler
@@ -35,7 +35,8 @@ class Entrant:
     what it asks, looks at log-probabilities; they take longer to lay out than all the rest.
     ``reference``: whether it reads those of the reference policy. ``epochs``: steps taken on each batch
     when learning; more than one shows what ratios and clips do. ``layouts``: the kinds of rollouts it
-    enters on, if not all that have what it reads.
+    enters on, if not all that have what it reads. ``keeps``: while it learns, what it fitted goes on from
+    update to update (``state=`` of its ``fit``) instead of being fitted afresh on each batch.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Entrant:
     reference: bool = False
     epochs: int = 1
     layouts: tuple[Layout, ...] | None = None
+    keeps: bool = False
 
     @property
     def oracle(self) -> bool:
@@ -107,6 +109,7 @@ class Outcome:
     rollouts: Rollouts
     sampled: Batch
     credit: Credit
+    learned: Any = None
 
     @property
     def rows(self) -> Int:
@@ -115,9 +118,20 @@ class Outcome:
 
 
 def run_entrant(
-    entrant: Entrant, task: Task, theta: Float, n_groups: int, group: int, world: np.random.Generator, own: np.random.Generator
+    entrant: Entrant,
+    task: Task,
+    theta: Float,
+    n_groups: int,
+    group: int,
+    world: np.random.Generator,
+    own: np.random.Generator,
+    *,
+    learned: Any = None,
 ) -> Outcome:
-    """Sample a batch and credit it; ``world`` draws the rollouts, ``own`` what the method asks for."""
+    """Sample a batch and credit it; ``world`` draws the rollouts, ``own`` what the method asks for.
+
+    learned: what an entrant that ``keeps`` had learned before; what it has learned since is in the outcome.
+    """
     if entrant.fresh >= group - 1:
         raise OptionError(f"{entrant.id} samples {entrant.fresh} of each group of {group} itself: use larger groups")
     rollouts = roll(task, theta, n_groups, group - entrant.fresh, world)
@@ -135,8 +149,17 @@ def run_entrant(
         ask["judge"] = SimulatedJudge(rollouts, **entrant.source)
     elif entrant.ask == "policy":
         ask["policy"] = SimulatedPolicy(rollouts, **entrant.source)
-    credit = assign(batch, entrant.method, rng=own, **ask, **entrant.options)
+    options = dict(entrant.options)
+    if entrant.keeps:
+        ask.pop("fit", None)
+        own_fit = set(keywords(methods()[entrant.method].fit or learn))
+        fitting = {name: options.pop(name) for name in sorted(own_fit & set(options))}
+        learned = learn(batch, entrant.method, state=learned, rng=own, **fitting)
+        ask["learned"] = learned
+    credit = assign(batch, entrant.method, rng=own, **ask, **options)
     if not isinstance(credit, Credit):
         raise OptionError(f"{entrant.method} gives preferences; the benchmark scores credit")
+    if entrant.keeps:  # what it cost to learn is paid here: assign only used it
+        credit = relabelled(credit, bill=credit.bill + learned.bill)
     after = ask["sampler"].rollouts if "sampler" in ask else rollouts
-    return Outcome(rollouts, after, batch, credit)
+    return Outcome(rollouts, after, batch, credit, learned)

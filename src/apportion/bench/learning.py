@@ -59,9 +59,11 @@ def train(
     m, v = np.zeros_like(theta), np.zeros_like(theta)
     start = value = expected_return(task, theta)
     goal, cost, step = settings.learning.target * best, 0.0, 0
+    learned = None
     while value < goal and cost < limit:
         world, own = streams(cell, batch, step)
-        outcome = run_entrant(entrant, task, theta, batch // settings.group, settings.group, world, own)
+        outcome = run_entrant(entrant, task, theta, batch // settings.group, settings.group, world, own, learned=learned)
+        learned = outcome.learned
         cost += spent(outcome, entrant.epochs).price(settings.prices)
         for epoch in range(entrant.epochs):
             r, credit = outcome.rollouts, outcome.credit

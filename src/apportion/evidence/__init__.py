@@ -2,6 +2,21 @@
 
 from .bill import Bill
 from .rubrics import Rubric
+from .saving import load_learned, save_learned
 from .sources import SOURCES, Answerer, Asked, Evidence, Judge, Learned, Policy, Replayer, Sampler
 
-__all__ = ["SOURCES", "Answerer", "Asked", "Bill", "Evidence", "Judge", "Learned", "Policy", "Replayer", "Rubric", "Sampler"]
+__all__ = [
+    "SOURCES",
+    "Answerer",
+    "Asked",
+    "Bill",
+    "Evidence",
+    "Judge",
+    "Learned",
+    "Policy",
+    "Replayer",
+    "Rubric",
+    "Sampler",
+    "load_learned",
+    "save_learned",
+]
