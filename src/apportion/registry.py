@@ -59,7 +59,7 @@ class Method:
     def scope_for(self, options: Mapping[str, Any] | None = None, *, fit: bool = False) -> Scope:
         """What must be credited together with these options; learning (``fit``) is always from the whole batch."""
         chosen = {**{n: p.default for n, p in self.options.items()}, **(options or {})}
-        wide = fit or any(chosen[o] in (v if isinstance(v, tuple) else (v,)) for o, v in self.widens.items())
+        wide = fit or any(chosen[o] in _values(v) for o, v in self.widens.items())
         return "batch" if wide else self.scope
 
     def __call__(self, batch: Batch, **given: Any) -> Credit | Preferences:
@@ -107,7 +107,7 @@ class Method:
     def lacking(self, have: Iterable[str], options: Mapping[str, Any] | None = None) -> list[str]:
         """Columns it needs that are not among ``have`` (as ``Batch.present`` names them), sorted."""
         chosen = {**{n: p.default for n, p in self.options.items()}, **(options or {})}
-        known = set(have) | {column for column, (option, value) in self.unless.items() if chosen[option] == value}
+        known = set(have) | {column for column, (option, value) in self.unless.items() if chosen[option] in _values(value)}
         if {"outcome", "turn_reward", "token_reward"} & known:
             known.add("reward")
         return sorted(self.reads - known)
@@ -115,7 +115,8 @@ class Method:
     def wanted(self, options: Mapping[str, Any] | None = None) -> list[str]:
         """Evidence it needs with these options: all, but what ``unless`` excuses."""
         chosen = {**{n: p.default for n, p in self.options.items()}, **(options or {})}
-        return [n for n in self.evidence if n not in self.unless or chosen[self.unless[n][0]] != self.unless[n][1]]
+        excused = {n for n, (option, value) in self.unless.items() if chosen[option] in _values(value)}
+        return [n for n in self.evidence if n not in excused]
 
     def check_columns(self, batch: Batch, options: Mapping[str, Any]) -> None:
         for name in self.lacking([*batch.present, *(["spans"] if batch.spans else [])], options):
@@ -141,6 +142,10 @@ class Method:
         if self.fit:
             ways.append(f"let it be learned from this batch: ap.assign(batch, '{self.id}', fit=True)")
         return f"{self.id} needs evidence '{name}': " + "; or ".join(ways)
+
+
+def _values(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _no_reward(method: str) -> None:
@@ -181,9 +186,9 @@ def method(
 
     unit: what it credits. reads: batch columns it needs ("reward" stands for outcome,
     turn_reward and token_reward); may_read: columns it uses when the batch has them; all others
-    are hidden from it. unless: column or evidence -> (option, value): with that value it is read but not
-    needed. evidence: recorded evidence by argument name, with the axis that keys it. source: which live source its
-    ``collect`` asks. cost: extra cost a trajectory in T tokens, N units, K samples, G group size.
+    are hidden from it. unless: column or evidence -> (option, value): with that value (or one of a tuple of
+    values) it is read but not needed. evidence: recorded evidence by argument name, with the axis that keys it.
+    source: which live source its ``collect`` asks. cost: extra cost a trajectory in T tokens, N units, K samples, G group size.
     unbiased: "yes", or why not. smallest: the smallest batch that works, as a Python expression;
     with evidence that is no column, a pair: "(Batch..., {'prefix_value': [...]})".
     grows: True where ``collect`` returns a larger batch of fresh rollouts.
