@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from .forks import CLASSES, contexts, kernels_of, observations, spread, tastes
 from .tabular import Float, Int, Task, binary_words
 
-CLASSES = 4
-ROUTINE_KINDS = 8
 SEVERITY = (1.0, 0.8, 0.6)
 
 
@@ -50,28 +49,14 @@ def bifurcation(
     """
     rng = np.random.default_rng(seed)
     A, S = 4, 2 * rooms
-    if at is None:
-        at = np.unique(np.round((np.arange(forks) + 0.5) / forks * horizon - 0.5).astype(np.int64))
-    kind = rng.integers(CLASSES, size=(prompts, forks))
-    kernel_of = np.zeros((prompts, horizon), dtype=np.int64)
-    kernel_of[:, at] = 1 + kind[:, : at.size]
-    fork = kernel_of > 0
+    at = spread(forks, horizon) if at is None else at
+    kernel_of = kernels_of(rng, prompts, horizon, at, forks)
     # status, room and position are seen; a hidden status is masked out of the observation
     status, room = np.divmod(np.arange(S), rooms)
-    shown = room if hidden else np.arange(S)
-    place = (np.arange(prompts)[:, None] * (horizon + 1) + np.arange(horizon + 1)) * S
-    observation = place[:, :, None] + shown[None, None, :]
-    visible = np.zeros(S, dtype=np.int64) if hidden else status
-    number = np.cumsum(fork, axis=1) - 1
-    fork_context = (number * CLASSES + (kernel_of - 1))[:, :, None] * 2 + visible
-    routine = forks * CLASSES * 2 + (np.arange(horizon) % ROUTINE_KINDS)[None, :, None] * 2 + visible
-    context = np.where(fork[:, :, None], fork_context, np.broadcast_to(routine, fork_context.shape))
-    C = forks * CLASSES * 2 + ROUTINE_KINDS * 2
-    offset = rng.normal(size=(C, A)) * 0.7
-    right = np.arange(forks * CLASSES * 2) // 2 % CLASSES
-    offset[np.arange(right.size), right] -= 0.5  # the policy starts with a taste for the wrong action
-    calm = offset[forks * CLASSES * 2 :]
-    calm[np.arange(len(calm)), calm.argmax(axis=1)] += 6.0 * (1.0 - routine_entropy)
+    observation = observations(prompts, horizon, room if hidden else np.arange(S))
+    context = contexts(kernel_of, forks, np.zeros(S, dtype=np.int64) if hidden else status, 2)
+    offset = tastes(rng, A, forks, 2, routine_entropy)
+    C = offset.shape[0]
     features = rng.normal(size=(C, width)) / np.sqrt(width)
     ease = np.linspace(0.0, 1.0, prompts)
     good, bad = 0.42 + 0.57 * ease, 0.96 * ease**4
@@ -81,7 +66,7 @@ def bifurcation(
         kernels=_kernels(rng, A, rooms, gap, drift / horizon, recover),
         kernel_of=kernel_of,
         success=np.where(status[None, :] == 0, good[:, None], bad[:, None]),
-        observation=observation, context=context.astype(np.int64), offset=offset, features=features, fork=fork,
+        observation=observation, context=context, offset=offset, features=features, fork=kernel_of > 0,
         words=binary_words(A, tokens),
         definition={
             "horizon": horizon, "forks": at.tolist(), "gap": gap, "drift": drift, "rooms": rooms, "recover": recover,

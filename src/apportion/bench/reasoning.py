@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from .forks import CLASSES, contexts, kernels_of, observations, spread, tastes
 from .tabular import Float, Task, binary_words
 
-CLASSES = 4
-ROUTINE_KINDS = 8
 SOUND, SLIP, LOST = range(3)
 
 
@@ -44,23 +43,11 @@ def reasoning(
     """
     rng = np.random.default_rng(seed)
     A, S, T = 4, 3 * wordings, horizon
-    at = np.unique(np.round((np.arange(forks) + 0.5) / forks * T - 0.5).astype(np.int64))
-    kind = rng.integers(CLASSES, size=(prompts, forks))
-    kernel_of = np.zeros((prompts, T), dtype=np.int64)
-    kernel_of[:, at] = 1 + kind[:, : at.size]
-    fork = kernel_of > 0
+    at = spread(forks, T)
+    kernel_of = kernels_of(rng, prompts, T, at, forks)
     status, _ = np.divmod(np.arange(S), wordings)
-    place = (np.arange(prompts)[:, None] * (T + 1) + np.arange(T + 1)) * S
-    number = np.cumsum(fork, axis=1) - 1
-    fork_context = (number * CLASSES + (kernel_of - 1))[:, :, None] * 3 + status
-    routine = forks * CLASSES * 3 + (np.arange(T) % ROUTINE_KINDS)[None, :, None] * 3 + status
-    context = np.where(fork[:, :, None], fork_context, np.broadcast_to(routine, fork_context.shape))
-    C = (forks * CLASSES + ROUTINE_KINDS) * 3
-    offset = rng.normal(size=(C, A)) * 0.7
-    right = np.arange(forks * CLASSES * 3) // 3 % CLASSES
-    offset[np.arange(right.size), right] -= 0.5  # the policy starts with a taste for the wrong action
-    calm = offset[forks * CLASSES * 3 :]
-    calm[np.arange(len(calm)), calm.argmax(axis=1)] += 6.0 * (1.0 - routine_entropy)
+    offset = tastes(rng, A, forks, 3, routine_entropy)
+    C = offset.shape[0]
     start = np.zeros((prompts, S))
     start[:, 0] = 1.0
     ease = np.linspace(0.0, 1.0, prompts)
@@ -68,8 +55,8 @@ def reasoning(
     return Task(
         id=id_, title=title, family="reasoning", tags=("credit", *tags),
         start=start, kernels=_kernels(rng, A, wordings, mends), kernel_of=kernel_of, success=success[:, status],
-        observation=place[:, :, None] + np.arange(S)[None, None, :], context=context.astype(np.int64), offset=offset,
-        features=rng.normal(size=(C, width)) / np.sqrt(width), fork=fork, words=binary_words(A, tokens),
+        observation=observations(prompts, T, np.arange(S)), context=contexts(kernel_of, forks, status, 3), offset=offset,
+        features=rng.normal(size=(C, width)) / np.sqrt(width), fork=kernel_of > 0, words=binary_words(A, tokens),
         definition={
             "horizon": T, "forks": at.tolist(), "mends": mends, "wordings": wordings, "routine_entropy": routine_entropy,
             "tokens": tokens, "width": width, "seed": seed,

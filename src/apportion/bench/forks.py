@@ -1,0 +1,51 @@
+"""What all families with forks share: where the forks are, what the policy conditions on, and its first tastes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .tabular import Float, Int
+
+#: Classes of fork (which action is right), and kinds of routine turn.
+CLASSES = 4
+ROUTINE_KINDS = 8
+
+
+def spread(forks: int, horizon: int) -> Int:
+    """Turns of ``forks`` decisions, evenly over the horizon; fewer where two would fall on one turn."""
+    return np.unique(np.round((np.arange(forks) + 0.5) / forks * horizon - 0.5).astype(np.int64))
+
+
+def kernels_of(rng: np.random.Generator, prompts: int, horizon: int, at: Int, forks: int) -> Int:
+    """Kernel of each turn (P, T): 0 for routine, 1 + class at a fork; every prompt has classes of its own."""
+    kind = rng.integers(CLASSES, size=(prompts, forks))
+    kernel_of = np.zeros((prompts, horizon), dtype=np.int64)
+    kernel_of[:, at] = 1 + kind[:, : at.size]
+    return kernel_of
+
+
+def observations(prompts: int, horizon: int, shown: Int) -> Int:
+    """Observation keys (P, T + 1, S): prompt, turn and what is ``shown`` (S,) of the state."""
+    place = (np.arange(prompts)[:, None] * (horizon + 1) + np.arange(horizon + 1)) * shown.size
+    seen: Int = place[:, :, None] + shown[None, None, :]
+    return seen
+
+
+def contexts(kernel_of: Int, forks: int, visible: Int, statuses: int) -> Int:
+    """Row of the policy table (P, T, S): fork number, class and visible status; at routine turns kind and status."""
+    number = np.cumsum(kernel_of > 0, axis=1) - 1
+    at_fork = (number * CLASSES + (kernel_of - 1))[:, :, None] * statuses + visible
+    horizon = kernel_of.shape[1]
+    routine = forks * CLASSES * statuses + (np.arange(horizon) % ROUTINE_KINDS)[None, :, None] * statuses + visible
+    return np.where((kernel_of > 0)[:, :, None], at_fork, np.broadcast_to(routine, at_fork.shape)).astype(np.int64)
+
+
+def tastes(rng: np.random.Generator, actions: int, forks: int, statuses: int, routine_entropy: float) -> Float:
+    """First logits of every context (C, A): the policy starts with a distaste for what is right at forks."""
+    deciding = forks * CLASSES * statuses
+    offset = rng.normal(size=(deciding + ROUTINE_KINDS * statuses, actions)) * 0.7
+    right = np.arange(deciding) // statuses % CLASSES
+    offset[np.arange(deciding), right] -= 0.5
+    calm = offset[deciding:]
+    calm[np.arange(len(calm)), calm.argmax(axis=1)] += 6.0 * (1.0 - routine_entropy)
+    return offset
