@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from ..batch import Batch
 from ..credit import Credit
 from ..errors import OptionError
@@ -11,10 +9,8 @@ from ..ops.anchors import anchor_groups, similar_groups
 from ..ops.groups import standardise
 from ..ops.scans import discounted_suffix
 from ..registry import method
-from ..structure import Float
 from ..words import Single, Spread, check_word
-
-Statistics = Literal["trajectory", "row"]
+from ._episode import Statistics, episode_part
 
 
 @method(
@@ -78,17 +74,7 @@ def gigpo(
     anchor = anchor_groups(group, key) if similarity is None else similar_groups(group, key, state.names, similarity)
     returns = discounted_suffix(batch.rewards("turn"), batch.trajectory_turns, gamma)
     parts = {
-        "episode": _episode(batch, spread, eps, statistics, single),
+        "episode": episode_part(batch, spread, eps, statistics, single),
         "step": omega * standardise(returns, anchor, spread=spread, eps=eps, single="zero"),
     }
     return Credit.of(batch, "turn", parts["episode"] + parts["step"], parts=parts)
-
-
-def _episode(batch: Batch, spread: Spread, eps: float, statistics: Statistics, single: Single) -> Float:
-    # a group of one rollout is refused (single="error") even where its rows would be counted
-    over = batch.within("trajectory", "group")
-    owner = batch.within("turn", "trajectory")
-    by_trajectory = standardise(batch.reward, over, spread=spread, eps=eps, single=single)[owner]
-    if statistics == "trajectory":
-        return by_trajectory
-    return standardise(batch.reward[owner], over[owner], spread=spread, eps=eps, single=single)

@@ -26,6 +26,21 @@ def anchor_groups(over: Int, key: Int) -> Int:
     return anchor
 
 
+def context_groups(over: Int, key: Int, place: Int, depth: int) -> list[Int]:
+    """Groups of visits that share their last k states, for k = 1 .. depth: a list of dense indices, each of shape (n,).
+
+    over, key: as in :func:`anchor_groups`, the visits of a trajectory in a run. place: how many visits of its
+    trajectory come before each. A visit with fewer than k states behind it (itself included), or with an unknown
+    one among them, is alone at depth k. Stops early, at the first depth at which everyone is alone.
+    """
+    found = [anchor_groups(over, key)]
+    while len(found) < depth and np.bincount(found[-1]).max(initial=0) > 1:
+        # the same k states: the same k - 1 up to the visit before, and the same state now
+        before = np.concatenate(([0], found[-1][:-1]))
+        found.append(anchor_groups(before, np.where(place >= len(found), key, -1)))
+    return found
+
+
 def similar_groups(over: Int, key: Int, names: Sequence[object], threshold: float) -> Int:
     """Visits whose state *texts* are alike inside the same group, as dense indices, shape (n,).
 
