@@ -38,9 +38,15 @@ def level(task: Task) -> Unit:
 
 
 def rows_of(task: Task, batch: Batch) -> Int:
-    """Row of the rollouts of each trajectory, read off its id (a copy's "7#1" is row 7)."""
-    names = [int(str(name).split("#")[0]) for name in batch.trajectory.to_list()]
-    return np.asarray(names, dtype=np.int64) // task.agents
+    """Row of the rollouts of each trajectory, read off its id (a copy's "7#1" is row 7; of "7@3" only turn 3 is shown)."""
+    return _named(batch)[0] // task.agents
+
+
+def _named(batch: Batch) -> tuple[Int, Int]:
+    """The number in the id of each trajectory, and the time of its one turn (-1: all of its turns are there)."""
+    parts = [str(name).split("#")[0].partition("@") for name in batch.trajectory.to_list()]
+    number, time = ([int(p[i] or -1) for p in parts] for i in (0, 2))
+    return np.asarray(number, dtype=np.int64), np.asarray(time, dtype=np.int64)
 
 
 def choices(task: Task, batch: Batch) -> Choices:
@@ -56,12 +62,15 @@ def choices(task: Task, batch: Batch) -> Choices:
 def times(task: Task, batch: Batch) -> Int:
     """Time of each choice of each trajectory (N, T); a team's agents have fewer, the rest is T."""
     T, n = task.horizon, batch.n_trajectories
-    if task.roles is None:
-        return np.broadcast_to(np.arange(T), (n, T))
-    agent = np.asarray([int(str(name).split("#")[0]) % task.agents for name in batch.trajectory.to_list()])
-    own = task.roles[None, :] == np.arange(task.agents)[:, None]
-    table = np.sort(np.where(own, np.arange(T)[None, :], T), axis=1)
-    return np.asarray(table[agent], dtype=np.int64)
+    number, single = _named(batch)
+    table: Int = np.broadcast_to(np.arange(T), (n, T))
+    if task.roles is not None:
+        own = task.roles[None, :] == np.arange(task.agents)[:, None]
+        table = np.sort(np.where(own, np.arange(T)[None, :], T), axis=1)[number % task.agents]
+    if (single >= 0).any():
+        alone = np.where(np.arange(T)[None, :] == 0, single[:, None], T)
+        table = np.where(single[:, None] >= 0, alone, table)
+    return np.asarray(table, dtype=np.int64)
 
 
 def place(task: Task, batch: Batch, axis: Axis) -> tuple[Int, Int]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..batch import Batch
+from ..edges.take import ranges
 from ..errors import OptionError
 from ..evidence import Asked, Bill
+from ..ids import Codes
 from ..ops.markov import continue_from, sample
 from ..words import Axis, Provenance
 from .layouts import choices, place, rows_of, to_batch
@@ -86,20 +88,56 @@ class TabularSampler:
         if r.task.layout != "turns":
             raise OptionError(f"branches are grown from turns; {r.task.id} has layout {r.task.layout!r}")
         row, time = self._situation(batch, prefixes, "prefix")
+        node, parent = self._nodes(batch, row, np.arange(T)[None, :] < time[:, None])
+        self._grow(row, time, rng)
+        grown = to_batch(self.rollouts, node=node, parent=parent, reference=batch.ref_logp is not None)
+        return grown, self._bill(T - time, 1)
+
+    def actions(self, batch: Batch, prefixes: Int, k: int, rng: np.random.Generator) -> tuple[Batch, Bill]:
+        """See :class:`apportion.evidence.Actor`. What the world makes of the actions is kept for the instruments only."""
+        r = self.rollouts
+        if r.task.layout == "steps":
+            raise OptionError(f"actions are single turns; {r.task.id} has layout 'steps': its turn is the whole answer")
+        row, time = (np.repeat(x, k) for x in self._situation(batch, prefixes, "prefix"))
+        fresh = self._grow(row, time, rng)
+        whole = to_batch(fresh, logp=batch.logp is not None, reference=batch.ref_logp is not None)
+        at = choices(r.task, whole)
+        order = np.lexsort((at.time, at.row))  # choices by row, then time: a row has one at every time
+        turn = order.reshape(row.size, -1)[np.arange(row.size), time]
+        begin = whole.offsets("trajectory")[whole.within("turn", "trajectory")[turn]]
+        length = whole.turn_offsets[turn + 1] - begin
+        token = ranges(begin, length)
+        own = (whole.within("token", "turn")[token] == np.repeat(turn, length)) & whole.action[token]
+        columns = {
+            name: np.where(own, getattr(whole, name)[token], 0.0)
+            for name in ("logp", "ref_logp", "entropy") if getattr(batch, name) is not None
+        }  # fmt: skip
+        home = batch.within("prefix", "trajectory")[prefixes]
+        before = prefixes - batch.prefix_offsets[home]
+        states = [(s, None) for s in whole.need("state").take(whole.prefix_before[turn]).to_list()]
+        agent = np.zeros(row.size, dtype=np.int64) if r.task.roles is None else r.task.roles[time]
+        number = (r.actions.shape[0] + np.arange(row.size)) * r.task.agents + agent
+        new = Batch.from_turns(
+            length[:, None].tolist(), action=own, ids=whole.need("ids")[token],
+            trajectory=[f"{i}@{t}" for i, t in zip(number.tolist(), time.tolist(), strict=True)],
+            group=np.repeat([f"{batch.trajectory.name(int(i))}@{n}" for i, n in zip(home, before, strict=True)], k),
+            state=[s for pair in states for s in pair], limit=whole.limit,
+            agent=None if batch.agent is None else Codes.of(agent), **columns,
+        )  # fmt: skip
+        return new, Bill(generated=float(own.sum()))
+
+    def _grow(self, row: Int, time: Int, rng: np.random.Generator) -> Rollouts:
+        """New rollouts that leave those of ``row`` at ``time``; they are appended, and returned by themselves."""
+        r, T = self.rollouts, self.rollouts.task.horizon
         seeds = rng.integers(2**63, size=row.size, dtype=np.uint64)
         tables = (r.task.kernels, r.task.kernel_of, r.task.context, r.task.policy(r.theta), r.task.success)
         states, actions, reward = sample(*tables, r.prompt[row], time, r.states[row, time], seeds)
-        shared = np.arange(T)[None, :] < time[:, None]
-        actions = np.where(shared, r.actions[row], actions)
+        actions = np.where(np.arange(T)[None, :] < time[:, None], r.actions[row], actions)
         states = np.where(np.arange(T + 1)[None, :] <= time[:, None], r.states[row], states)
-        node, parent = self._nodes(batch, row, shared)
-        self.rollouts = Rollouts(
-            r.task, r.theta, np.concatenate([r.states, states]), np.concatenate([r.actions, actions]),
-            np.concatenate([r.prompt, r.prompt[row]]), np.concatenate([r.group, r.group[row]]),
-            np.concatenate([r.reward, reward]),
-        )  # fmt: skip
-        grown = to_batch(self.rollouts, node=node, parent=parent, reference=batch.ref_logp is not None)
-        return grown, self._bill(T - time, 1)
+        new = Rollouts(r.task, r.theta, states, actions, r.prompt[row], r.group[row], reward)
+        both = (np.concatenate([getattr(x, n) for x in (r, new)]) for n in ("states", "actions", "prompt", "group", "reward"))
+        self.rollouts = Rollouts(r.task, r.theta, *both)
+        return new
 
     def _run(
         self, row: Int, time: Int, state: Int, k: int, rng: np.random.Generator,

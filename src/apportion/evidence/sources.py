@@ -109,6 +109,20 @@ class Replayer(Protocol):
 
 
 @runtime_checkable
+class Actor(Protocol):
+    """A sampler that can also act where nothing is executed; ask ``isinstance(sampler, Actor)``."""
+
+    def actions(self, batch: Batch, prefixes: Array, k: int, rng: np.random.Generator) -> tuple[Batch, Bill]:
+        """``k`` fresh actions of the policy after each prefix, in that order; the environment takes no step.
+
+        One trajectory of one turn each: all that stands before the prefix as observation tokens, then the
+        action. Groups are the prefixes, named "<trajectory>@<turns before it>". Columns of tokens that
+        the batch has are filled in for the actions and are 0 in the context; there are no rewards.
+        """
+        ...
+
+
+@runtime_checkable
 class Policy(Protocol):
     """Scores tokens the policy already wrote, possibly under an altered context."""
 
