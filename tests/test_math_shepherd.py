@@ -34,8 +34,10 @@ def _credit(batch: Batch, **options: Any) -> Credit:
 def test_worked_example_of_the_card() -> None:
     soft = _credit(_steps(), success_rate=RATES, label="soft")
     assert_allclose(soft.unit[:4], [0.75, 0.50, 0.0, 0.25])
-    hard = _credit(_steps(), success_rate=RATES)
+    assert_allclose(_credit(_steps(), success_rate=RATES).unit, soft.unit)  # the card's default
+    hard = _credit(_steps(), success_rate=RATES, label="hard")
     assert_allclose(hard.unit[:4], [1, 1, 0, 1])
+    assert hard.diagnostics == {"scored": 1.0, "positive": 0.8}
     difference = _credit(_steps(), success_rate=RATES, form="difference", label="soft")
     assert_allclose(difference.unit[:4], [0.25, -0.25, -0.50, 0.25])
     assert_allclose(difference.unit.sum(), 1.0 - 0.5)
@@ -66,7 +68,7 @@ def test_with_soft_labels_and_outcomes_of_0_or_1_differences_are_vineppo() -> No
     vine = assign(batch, "vineppo", prefix_value=rates)
     assert isinstance(vine, Credit)
     assert_allclose(ours.token, vine.token)
-    hard = _credit(batch, success_rate=rates, form="difference")
+    hard = _credit(batch, success_rate=rates, form="difference", label="hard")
     assert_allclose(hard.unit, [0.5, 0.0, -1.0, 1.0, -1.0])  # the prompt's rate is never made hard
     assert np.abs(hard.token - vine.token).max() > 0.4
 
@@ -129,13 +131,25 @@ def _world(n: int, seed: int = 0) -> tuple[Batch, np.ndarray[Any, Any]]:
 
 def test_the_reward_model_learned_from_own_ends_finds_the_step_that_decides() -> None:
     batch, good = _world(400)
-    credit = _credit(batch, fit=True, rng=0, label="soft", form="difference")
+    credit = _credit(batch, fit=True, rng=0, form="difference")
     unit = credit.unit.reshape(-1, 2)
     assert unit[good, 0].mean() > 0.3
     assert unit[~good, 0].mean() < -0.3
     assert np.abs(unit[:, 1]).mean() < 0.1
     assert credit.bill.trained > 0
     assert credit.bill.generated == 0
+
+
+def test_scores_of_a_reward_model_are_paid_as_they_are_unless_they_are_made_hard() -> None:
+    batch, good = _world(400)
+    paid = _credit(batch, fit=True, rng=0)
+    assert (paid.unit[::2][good] - paid.unit[::2][~good].mean()).mean() > 0.4
+    hard = _credit(batch, fit=True, rng=0, label="hard")
+    assert hard.diagnostics["positive"] > 0.9  # which is why it is not the default
+    rates = [0.5, 0.75, NAN, 0.0, 0.25, 1.0]
+    holed = _credit(_steps(), success_rate=rates, label="hard")
+    assert holed.diagnostics == {"scored": 0.8, "positive": 0.75}
+    assert _credit(_steps(), success_rate=[0.5, *[NAN] * 5], label="hard").diagnostics["positive"] == 0.0
 
 
 def test_a_rollout_s_own_end_does_not_reach_its_own_scores() -> None:
@@ -161,7 +175,7 @@ def test_the_reward_model_trained_on_completions_scores_every_prefix() -> None:
         return [float(r) for r in right]
 
     plain, sampler = (FakeSampler(answer=answer) for _ in range(2))
-    soft = module.collect(batch, sampler, prm=True, label="soft", rng=np.random.default_rng(0))
+    soft = module.collect(batch, sampler, prm=True, prm_label="soft", rng=np.random.default_rng(0))
     rate = soft.arrays["success_rate"].reshape(-1, 3)
     assert_allclose(rate[:, 0].mean(), 0.5, atol=0.1)
     assert rate[good, 1].mean() > 0.75

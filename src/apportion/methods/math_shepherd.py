@@ -27,7 +27,7 @@ def collect(
     k: int = 8,
     above: float = 0.0,
     prm: bool = False,
-    label: Label = "hard",
+    prm_label: Label = "hard",
     folds: int = 5,
     ridge: float = 3.0,
     buckets: int = 512,
@@ -39,11 +39,11 @@ def collect(
     count, and a prefix none came back from is null. k: 8 in the paper. The bare prompt is asked too
     (difference credit needs it).
 
-    prm: train a process reward model on these labels (of kind ``label``) and answer with its scores:
+    prm: train a process reward model on these labels (of kind ``prm_label``) and answer with its scores:
     cross-fitted linear models of hashed features (``evidence.prefix``) in place of the paper's 7B
     model, so no label reaches the score of its own trajectory. folds, ridge, buckets, action_tokens: theirs.
     """
-    check_word(label, Label, "label")
+    check_word(prm_label, Label, "prm_label")
     ends = batch.step_prefix_offsets[1:] - 1
     at = np.setdiff1d(np.arange(batch.count("step_prefix")), ends)
     found = np.empty(batch.count("step_prefix"))
@@ -56,7 +56,7 @@ def collect(
     )  # fmt: skip
     if not prm:
         return evidence
-    labels = np.where(back, found > 0, np.nan) if label == "hard" else found
+    labels = np.where(back, found > 0, np.nan) if prm_label == "hard" else found
     labels[batch.step_prefix_offsets[:-1]] = np.where(back, found, np.mean(found[ends]))[batch.step_prefix_offsets[:-1]]
     before, after, trained = fit_prefix(
         batch, "step", labels, rng, folds=folds, ridge=ridge, buckets=buckets, actions=action_tokens
@@ -99,7 +99,7 @@ def fit(
     smallest="(Batch.from_turns([[1, 1]], outcome=[1.0]), {'success_rate': [0.5, 0.75, 1.0]})",
     scope="trajectory",
 )
-def math_shepherd(batch: Batch, *, success_rate: Float, form: Form = "reward", label: Label = "hard") -> Credit:
+def math_shepherd(batch: Batch, *, success_rate: Float, form: Form = "reward", label: Label = "soft") -> Credit:
     """The quality of a step is its potential to lead to a right answer, counted from completions.
 
         soft:  y_k = 1/K sum_j c_{k,j}        hard:  y_k = 1 if any c_{k,j} = 1, else 0        c: completion j is correct
@@ -118,8 +118,10 @@ def math_shepherd(batch: Batch, *, success_rate: Float, form: Form = "reward", l
     ``grpo(supervision="process")`` on the column process=credit.unit. Rewards of this form are never negative:
     summed up, more steps are worth more. "difference" telescopes, sum_k A_k = y_n - y_0, and is
     what the benchmark scores; with label="soft" and outcomes 0 or 1 it is VinePPO's advantage.
-    label: "hard" as the released model was trained (any success_rate above 0 counts), or "soft". Scores of a
-    reward model (``collect`` with prm=True, fit=True) are meant as they are: pass label="soft".
+    label: "soft", the rates as they are, or "hard": any success_rate above 0 counts as 1. The released reward model
+    was trained on hard labels (``collect`` does so with prm=True); its own scores (prm=True, fit=True) are hardly ever
+    exactly 0 and mean something only as they are. diagnostics: ``scored``, and with "hard" ``positive``, the share of
+    labels that are 1: near 1 they tell no steps apart.
 
     y_0 is never made hard: it is a success rate. One step: the reward model is an outcome model. K = 1:
     hard is soft. Biased: the hard label's expectation is 1 - (1 - V)^K, not V; a reward per step adds up
@@ -141,6 +143,9 @@ def math_shepherd(batch: Batch, *, success_rate: Float, form: Form = "reward", l
     known = ~np.isnan(credit)
     credit = np.where(known, credit, 0.0)
     diagnostics = {"scored": float(known.mean())}
+    if label == "hard":
+        asked = y[after][~np.isnan(y[after])]
+        diagnostics["positive"] = float(asked.mean()) if asked.size else 0.0
     if form == "difference":
         return Credit.of(batch, "step", credit, scored=known, diagnostics=diagnostics)
     token = np.zeros(batch.n_tokens)

@@ -27,10 +27,6 @@ def collect(
     k: int = 8,
     above: float = 0.0,
     limit: int | None = None,
-    alpha: float = 0.5,
-    beta: float = 0.9,
-    length: float = 500.0,
-    c_puct: float = 0.125,
     prm: bool = False,
     folds: int = 5,
     ridge: float = 3.0,
@@ -47,9 +43,9 @@ def collect(
     a wrong rollout is 0 without asking. One call of the sampler per round, for all rollouts at once.
     A probe nothing came back from ends its search and stays null.
 
-    limit: dissect so many rollouts a prompt, those with the highest :func:`priority` (alpha, beta,
-    length, c_puct: its constants); None: all. The paper also dissects the wrong *completions* it sampled
-    on the way; a sampler hands back their rewards only, so the tree here is as wide as the group.
+    limit: dissect so many rollouts a prompt, the shortest first; None: all. The paper goes on with the wrong
+    *completions* it sampled on the way, and picks the next by :func:`priority`. A sampler hands back their rewards
+    only, so here all wrong rollouts start from one prefix, the prompt, and of that rule only the length is left.
     prm: train a process reward model (``evidence.prefix``, cross-fitted) on the labels found and answer with
     its scores, one for every prefix. folds, ridge, buckets, action_tokens: theirs.
 
@@ -61,8 +57,7 @@ def collect(
     root = group_mean(right.astype(np.float64), over)[0][over]
     found = np.full(offsets[-1], np.nan)
     found[offsets[:-1]], found[offsets[1:] - 1] = root, right
-    score = priority(root, batch.action_count("trajectory").astype(np.float64), alpha, beta, length, c_puct, 0, 0)
-    chosen = _first(np.flatnonzero(~right & (root > 0)), over, score, limit)
+    chosen = _shortest(np.flatnonzero(~right & (root > 0)), over, batch.action_count("trajectory"), limit)
     bill, probes, gone = Bill(), 0, 0
     lo, hi = np.ones(chosen.size, dtype=np.int64), np.diff(offsets)[chosen] - 1  # steps 1..M
     while (open_ := np.flatnonzero(lo <= hi)).size:
@@ -95,7 +90,7 @@ def collect(
     evidence={"success_rate": "step_prefix"},
     source="sampler",
     collect=collect,
-    cost="at most K log2(N) continuations of T / 2 tokens generated for each wrong rollout",
+    cost="at most K ceil(log2 N) continuations of T / 2 tokens generated for each wrong rollout",
     status="secondary",
     unbiased="no: only wrong rollouts are searched, and the search takes it that success never returns after a wrong step",
     smallest="(Batch.from_turns([[1, 1]], outcome=[0.0]), {'success_rate': [0.5, 0.25, 0.0]})",
@@ -112,9 +107,9 @@ def omegaprm(batch: Batch, *, success_rate: Float, form: Form = "difference") ->
     the prompt, last the outcome; NaN = not evaluated, as most are. One value per step; ``scored`` is
     False where a neighbour was not evaluated (and, for "first_error", in trajectories without one).
 
-    The search itself, its defaults and the rule that picks what to search are in ``collect`` and
-    :func:`priority`. Both neighbours of the step it ends at are always known, so every dissected rollout
-    gets one negative step (plus what lies between two probes that happen to be neighbours); right rollouts
+    The search itself and its defaults are in ``collect``, the paper's rule of what to search next in
+    :func:`priority`. Both neighbours of the step it ends at are known (unless a probe was lost), so every dissected
+    rollout gets one negative step (plus what lies between two probes that happen to be neighbours); right rollouts
     get none unless they have one step. With a process reward model trained on the labels (``collect`` with
     prm=True) all steps are scored, by soft labels (pointwise squared error here, cross-entropy in the paper).
 
@@ -144,14 +139,16 @@ def omegaprm(batch: Batch, *, success_rate: Float, form: Form = "difference") ->
 
 
 def priority(
-    mc: Float, length: Float, alpha: float, beta: float, scale: float, c_puct: float, visits: int | Int, total: int
-) -> Float:
+    mc: Float, length: Float, visits: int | Int, total: int, *,
+    alpha: float = 0.5, beta: float = 0.9, scale: float = 500.0, c_puct: float = 0.125,
+) -> Float:  # fmt: skip
     """Q + U of a pair of a prefix and a wrong rollout from it: dissect what should have been right and is short.
 
         Q = alpha^(1 - MC) beta^(length / scale)          U = c_puct sqrt(sum of all visits) / (1 + visits)
 
     mc: of the prefix. length: of the rollout (words in openr, tokens here). visits: how often the
-    prefix was picked; total: over all prefixes (a total of 0 counts as 1, as in openr).
+    prefix was picked; total: over all prefixes (a total of 0 counts as 1, as in openr). For those who have the
+    completions of a sampled prefix and grow the tree of the paper from them.
     """
     q = alpha ** (1.0 - mc) * beta ** (length / scale)
     u = c_puct * np.sqrt(max(total, 1)) / (1.0 + np.asarray(visits))
@@ -159,13 +156,13 @@ def priority(
     return both
 
 
-def _first(wrong: Int, over: Int, score: Float, limit: int | None) -> Int:
-    """The ``limit`` wrong trajectories of each group with the highest score, in batch order; ties: the earliest."""
+def _shortest(wrong: Int, over: Int, length: Int, limit: int | None) -> Int:
+    """The ``limit`` shortest wrong trajectories of each group, in batch order; ties: the earliest."""
     if limit is None:
         return wrong
     if limit < 1:
         raise OptionError(f"limit = {limit}: dissect at least one rollout, or None for all")
-    order = wrong[np.lexsort((wrong, -score[wrong], over[wrong]))]
+    order = wrong[np.lexsort((wrong, length[wrong], over[wrong]))]
     group = over[order]
     rank = np.arange(order.size) - np.searchsorted(group, group)
     return np.sort(order[rank < limit])

@@ -12,7 +12,7 @@ ENTRANTS = (
     Entrant("spo-tree", "spo", "SPO-tree on the responses' own prefix tree", options={"variant": "tree"}, logp=True),
     Entrant(
         "math_shepherd", "math_shepherd", "Math-Shepherd, hard labels of 8 completions, differences", "sampler",
-        {"form": "difference"},
+        {"form": "difference", "label": "hard"},
     ),
     Entrant(
         "math_shepherd-soft", "math_shepherd", "Math-Shepherd, soft labels of 8 completions, differences", "sampler",
