@@ -86,7 +86,7 @@ def test_equal_credit_on_all_tokens_is_the_score_function_of_the_action() -> Non
     context, action = chosen(r, batch)
     shape = r.actions.shape
     each = w.reshape(shape) / batch.n_trajectories
-    other = turn_update(r.task, r.task.policy(r.theta), r.prompt, context.reshape(shape), action.reshape(shape), each)
+    other = turn_update(r.task, r.theta, r.prompt, context.reshape(shape), action.reshape(shape), each)
     np.testing.assert_allclose(one, other.sum(0), atol=1e-12)
 
 

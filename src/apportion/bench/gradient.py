@@ -77,15 +77,15 @@ def update(
         total = np.bincount(cell, weights=weight[first + j], minlength=parts * C * A).reshape(parts, C, A)
         coefficient += np.einsum("kca,cab->kcb", total, after - before)
         before = after
-    g: Float = np.einsum("cd,kca->kda", task.features, coefficient)
+    g = task.pull_back(rollouts.theta if theta is None else theta, coefficient)
     return g[0] if where is None else g
 
 
-def turn_update(task: Task, pi: Float, prompt: Int, context: Int, action: Int, weight: Float) -> Float:
+def turn_update(task: Task, theta: Float, prompt: Int, context: Int, action: Int, weight: Float) -> Float:
     """sum_turns w grad_theta log pi(action), by prompt: (P, D, A); all but prompt are (n, T)."""
+    pi = task.policy(theta)
     C, A = pi.shape
     cell = (prompt[:, None] * C + context) * A + action
     total = np.bincount(cell.ravel(), weights=weight.ravel(), minlength=task.prompts * C * A).reshape(-1, C, A)
     coefficient = total - total.sum(axis=2, keepdims=True) * pi
-    g: Float = np.einsum("cd,pca->pda", task.features, coefficient)
-    return g
+    return task.pull_back(theta, coefficient)

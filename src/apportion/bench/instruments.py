@@ -75,13 +75,13 @@ def _variates(outcome: Outcome) -> Float:
     p = r.prompt[:, None]
     with oracle():
         solved = truth(task, r.theta)
-        v, q, pi, start = solved.V, solved.Q, solved.pi, (task.start * solved.V[:, 0]).sum(axis=1)
+        v, q, start = solved.V, solved.Q, (task.start * solved.V[:, 0]).sum(axis=1)
     here, after = v[p, t, r.states[:, :T]], v[p, t + 1, r.states[:, 1:]]
     after[:, -1] = r.reward
     flat = np.broadcast_to((r.reward - start[r.prompt])[:, None], (n, T))
     context = task.context[p, t, r.states[:, :T]]
     weights = (q[p, t, r.states[:, :T], r.actions] - here, after - here, flat)
-    return np.stack([turn_update(task, pi, r.prompt, context, r.actions, w / n) for w in weights])
+    return np.stack([turn_update(task, r.theta, r.prompt, context, r.actions, w / n) for w in weights])
 
 
 def _coefficients(g: Float, variates: Float, mean: Float) -> Float:
@@ -145,7 +145,7 @@ def _bias_split(g: Float, by_prompt: Float, star: Float) -> dict[str, float]:
 def _gains(task: Task, theta: Float, updates: Float, occupancy: Float, kl: float) -> dict[str, float]:
     """Exact change of J after one step along the update: at the best length, and at a fixed KL."""
     start = expected_return(task, theta)
-    visits = np.bincount(task.context.ravel(), weights=occupancy[:, :-1].ravel(), minlength=task.offset.shape[0]) / task.prompts
+    visits = np.bincount(task.context.ravel(), weights=occupancy[:, :-1].ravel(), minlength=task.contexts) / task.prompts
     pi = task.policy(theta)
 
     def divergence(step: Float) -> float:

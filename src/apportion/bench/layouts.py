@@ -154,7 +154,7 @@ def to_batch(
 def _tokens(rollouts: Rollouts, seen: Int, row: Int, time: Int, opens: Any) -> tuple[Int, Any]:
     """Token ids and policy mask of every choice, (n T, width)."""
     task, L = rollouts.task, rollouts.task.words.shape[1]
-    look = task.context.shape[2]  # the look of a place is its key modulo the number of states
+    look = task.looks  # the look of a place is its key modulo the number of looks
     words = task.words[rollouts.actions[row, time]]
     prompt = PROMPT + rollouts.prompt[row]
     if task.layout == "steps":
@@ -190,7 +190,7 @@ def _scored(rollouts: Rollouts, row: Int, time: Int, width: int, *, logp: bool, 
 
 def _texts(rollouts: Rollouts, seen: Int, row: Int, time: Int, turns: Int) -> tuple[str, ...]:
     task = rollouts.task
-    S = task.context.shape[2]
+    S = task.looks
     who = [""] * task.horizon if task.roles is None else [f"agent {a}, " for a in task.roles]
     lines = [
         f"prompt {rollouts.prompt[i]}, {who[t]}{level(task)} {t + 1} of {task.horizon}: "

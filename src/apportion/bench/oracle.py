@@ -42,7 +42,10 @@ class Truth:
     def __getattr__(self, name: str) -> Any:
         if not _OPEN.get():
             raise TruthAccessError(f"truth.{name} was read outside an oracle: methods and their sources must not see the truth")
-        return self.__dict__["_arrays"][name]
+        found = self.__dict__["_arrays"]
+        if callable(found[name]):  # gradients are dear for some policies: worked out when first read
+            found[name] = found[name]()
+        return found[name]
 
 
 def truth(task: Task, theta: Float) -> Truth:
@@ -54,11 +57,11 @@ def truth(task: Task, theta: Float) -> Truth:
     seen = _given_observation(task, d[:, :-1], q)
     rows = pi[task.context]
     advantage = seen - (rows * seen).sum(-1, keepdims=True)
-    by_prompt = _gradient(task, d[:, :-1, :, None] * rows * latent)
+    pull = _coefficient(task, d[:, :-1, :, None] * rows * latent)
     return Truth(
         V=v, Q=q, seen=seen, d=d, pi=pi, A=advantage, latent=latent,
         J=float((d[:, 0] * v[:, 0]).sum() / task.prompts),
-        gradient=by_prompt.mean(axis=0), prompt_gradient=by_prompt,
+        gradient=lambda: task.pull_back(theta, pull.mean(axis=0)), prompt_gradient=lambda: task.pull_back(theta, pull),
     )  # fmt: skip
 
 
@@ -81,14 +84,14 @@ def _given_observation(task: Task, d: Float, q: Float) -> Float:
     return given
 
 
-def _gradient(task: Task, weight: Float) -> Float:
-    """dJ/dtheta of each prompt, shape (P, D, A), from d pi A (P, T, S, A)."""
+def _coefficient(task: Task, weight: Float) -> Float:
+    """dJ/dlogits of each prompt, shape (P, C, A), from d pi A (P, T, S, A)."""
     P, _, _, A = weight.shape
-    C = task.features.shape[0]
+    C = task.contexts
     cell = (np.arange(P)[:, None, None] * C + task.context).ravel()
     total = [np.bincount(cell, weights=weight[..., a].ravel(), minlength=P * C) for a in range(A)]
-    g: Float = np.einsum("cd,pca->pda", task.features, np.stack(total, axis=1).reshape(P, C, A))
-    return g
+    found: Float = np.stack(total, axis=1).reshape(P, C, A)
+    return found
 
 
 def optimum(task: Task) -> float:

@@ -34,6 +34,9 @@ class Task:
     fork (P, T): where the choice matters. words (A, L): the tokens that spell each action.
     roles (T,): which agent acts at each turn (layout "team").
     reference (C, A): logits of the reference policy; None: the policy that training starts from.
+    shown (P, T + 1, S): what the world shows, where the policy sees more than that (its own last words);
+    None: ``observation``. It is the state key of the batch, and its remainder modulo ``looks`` the
+    token that shows how the place looks.
     """
 
     id: str
@@ -54,6 +57,7 @@ class Task:
     layout: Layout = "turns"
     roles: Int | None = None
     reference: Float | None = None
+    shown: Int | None = None
 
     def __post_init__(self) -> None:
         P, T, S = self.context.shape
@@ -98,12 +102,39 @@ class Task:
         return 1 if self.roles is None else int(self.roles.max()) + 1
 
     @property
+    def contexts(self) -> int:
+        return int(self.offset.shape[0])
+
+    @property
+    def looks(self) -> int:
+        """How many looks a place can have."""
+        return int(self.context.shape[2])
+
+    @property
+    def neural(self) -> bool:
+        """Whether the policy is a network (:mod:`apportion.bench.neural`)."""
+        return False
+
+    @property
+    def rate(self) -> float:
+        """What learning rates are multiplied with, so that one grid serves every kind of policy."""
+        return 1.0
+
+    @property
     def start_theta(self) -> Float:
         return np.zeros((self.features.shape[1], self.actions))
 
     def policy(self, theta: Float) -> Float:
         """pi (C, A) = softmax(offset + features @ theta)."""
         return self._softmax(self.offset + self.features @ theta)
+
+    def pull_back(self, theta: Float, coefficient: Float) -> Float:
+        """sum over contexts and actions of coefficient * d log pi / d theta, (..., C, A) -> (..., D, A).
+
+        The coefficients of a context add up to 0, so that log pi may stand for the logits.
+        """
+        g: Float = np.einsum("cd,...ca->...da", self.features, coefficient)
+        return g
 
     @staticmethod
     def _softmax(logits: Float) -> Float:

@@ -36,6 +36,7 @@ def roll(task: Task, theta: Float, n_groups: int, size: int, rng: np.random.Gene
 
 
 def observe(task: Task, prompt: Int, states: Int) -> Int:
-    """What the policy sees before each turn and at the end, shape (n, T + 1)."""
-    seen: Int = task.observation[prompt[:, None], np.arange(states.shape[1])[None, :], states]
+    """What the world shows before each turn and at the end, shape (n, T + 1)."""
+    keys = task.observation if task.shown is None else task.shown
+    seen: Int = keys[prompt[:, None], np.arange(states.shape[1])[None, :], states]
     return seen
