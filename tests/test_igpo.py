@@ -147,7 +147,11 @@ def test_a_turn_beside_a_null_has_no_gain_and_passes_on_what_comes_later() -> No
     n = (gains - gains.mean()) / (np.sqrt(gains.var() + 1e-8) + 1e-6)
     assert_allclose(credit.unit, [n[0] + n[1] + 1, n[1] + 1, 1, -1, -1, -1], atol=1e-5)
     assert credit.scored is not None
-    assert_array_equal(credit.scored, [True, True, True, False, False, True])
+    assert credit.scored.all()  # what it passes on is credit, not a null
+    by_itself = _igpo(_batch(), answer_logp=holed, normalise="separate", gamma=0.0)
+    assert by_itself.scored is not None
+    assert_array_equal(by_itself.scored, [True, True, True, False, False, True])
+    assert_array_equal(by_itself.unit[3:5], 0.0)
     assert credit.diagnostics["asked"] == 0.5
     silent = _igpo(_batch(), answer_logp=np.full(8, NAN))
     assert_allclose(silent.unit, [1, 1, 1, -1, -1, -1], atol=1e-5)

@@ -51,6 +51,17 @@ def test_worked_example_of_the_card() -> None:
     assert_allclose(apart.unit[~PLANNER], [1.6, 1.05, 1.1, 0.0, -0.4, 0.05])
 
 
+@pytest.mark.parametrize("single", ["raw", "zero"])
+def test_its_summands_add_up_where_there_is_no_spread(single: str) -> None:
+    # the first role's rewards make up for each other, the second acted once
+    batch = Batch.from_turns([[1]] * 5, outcome=[1.0, 1.0, 0.5, 0.5, 0.25], group=[0] * 5, agent=["w"] * 4 + ["p"])
+    credit = _sharp(batch, marginal=[0.0, 0.0, 1.0, 1.0, 2.0], lambda_p=0.0, single=single)
+    assert_array_equal(credit.unit[:4], 0.0)
+    assert_allclose(credit.unit[4], 1.25 if single == "raw" else 0.0, atol=1e-5)
+    assert_allclose(sum(credit.parts.values()), credit.unit, atol=1e-12)
+    assert max(np.abs(part).max() for part in credit.parts.values()) < 1.1
+
+
 @pytest.mark.parametrize(
     ("share", "expected"), [("mean", [1.25, 1.0, -0.25, 0]), ("sum", [1.5, 1, -0.5, 0]), ("zero", [1, 1, 0, 0])]
 )

@@ -61,6 +61,14 @@ def test_equal_rewards_get_exactly_nothing() -> None:
     assert not _tempo(_batch(["ab", "ac", "ad"], [0.1, 0.1, 0.1])).token.any()
 
 
+@pytest.mark.parametrize("spread", ["population", "sample"])
+def test_equal_rewards_and_lone_rollouts_need_no_eps(spread: str) -> None:
+    equal = ap.Batch.from_turns([[2], [2]], outcome=[0.3, 0.3], group=[0, 0], ids=[[7, 8], [7, 9]])
+    assert not _tempo(equal, spread=spread, eps=0.0).unit.any()
+    alone = ap.Batch.from_turns([[2], [2], [2]], outcome=[0.3, 0.7, 1.0], group=[0, 0, 1], ids=[[7, 8], [7, 9], [7, 8]])
+    np.testing.assert_allclose(_tempo(alone, spread=spread, eps=0.0, single="raw").unit[4:], 1.0)
+
+
 def test_a_response_without_end_token_parts_where_it_stops() -> None:
     credit = _tempo(_batch(["ab", "abc", "abd"], [1, 0, 0]), spread="none")
     np.testing.assert_allclose(credit.parts["tree"], [0, 2 / 3, 0, 0, -1 / 3, 0, 0, -1 / 3], atol=1e-12)

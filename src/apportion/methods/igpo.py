@@ -111,7 +111,8 @@ def igpo(
     code finds turns by looking for rewards that are not 0 and so loses such a turn, whose tokens then take the
     next turn's value; all else agrees. One turn: the outcome term alone. Outcomes all equal: gains still tell
     turns apart. A turn beside a null (NaN) has no known gain: it enters no statistic and passes on what
-    comes after it; ``scored`` is False there and diagnostics["asked"] is the share of gains that are known.
+    comes after it (nothing with gamma = 0: then it is not ``scored``); diagnostics["asked"] is the share of gains that
+    are known.
 
     Biased: the answer's probability can rise without the chance of success, and a z-score is no advantage.
     With gamma = 1 and spread="none" the gains of a trajectory telescope to p_{T-1} - p_0 less their mean each.
@@ -148,7 +149,7 @@ def igpo(
     }
     told = known[~last]
     return Credit.of(
-        batch, "turn", parts["gain"] + parts["outcome"], parts=parts, scored=known, loss=Loss(denominator=denominator),
+        batch, "turn", parts["gain"] + parts["outcome"], parts=parts, scored=known | (gamma > 0), loss=Loss(denominator=denominator),
         diagnostics={"asked": float(told.mean()) if told.size else 1.0},
     )  # fmt: skip
 

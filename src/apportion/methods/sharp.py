@@ -91,7 +91,8 @@ def sharp(
     tools: T, the share of its tool calls that ran, in [0, 1], shape (N,); NaN where it made none (or it is not known)
     is 0. Not needed with lambda_p = 0. Roles are the names in ``agent`` (one role without it); a role may have several
     trajectories in a rollout, all of which count. std ddof 0. A prompt with one trajectory of a role: ``single``.
-    parts: ``outcome``, ``marginal`` and ``tools``, summands of A. diagnostics: ``measured`` (share of trajectories
+    parts: ``outcome``, ``marginal`` and ``tools``, summands of A (0 where it is: rewards that make up for each other have
+    no spread to be divided by). diagnostics: ``measured`` (share of trajectories
     with a marginal of their own), ``harmful`` (share of those below 0).
 
     Leave-one-out gives 0 to *both* of two workers who can stand in for each other, Shapley half to each: who is
@@ -120,11 +121,15 @@ def sharp(
     agent = agents(batch, "sharp") if batch.agent is not None else np.zeros(batch.n_trajectories, dtype=np.int64)
     over = cells(batch.within("trajectory", "group"), agent)
     a = standardise(reward, over, spread="population", eps=eps, single=single)
-    # each summand centred by itself and divided by the spread of the whole
-    divisor = group_spread(reward, over, ddof=0)[over] + eps
+    # each summand centred by itself and divided by the spread of the whole; a lone one as ``standardise`` has it
+    sd, lone = group_spread(reward, over, ddof=0)[over], (np.bincount(over) == 1)[over]
+    base = np.where(lone & (single == "raw"), 0.0, 1.0)
+    divisor = np.where(lone, 1.0, sd) + eps
+    told = (sd > 0) | (lone & (single == "raw"))
     terms = {"outcome": batch.reward, "marginal": lambda_s * delta, "tools": lambda_p * ran}
     return Credit.of(
         batch, "trajectory", a,
-        parts={name: (x - group_mean(x, over)[0][over]) / np.where(divisor > 0, divisor, 1.0) for name, x in terms.items()},
+        parts={name: np.where(told, (x - base * group_mean(x, over)[0][over]) / np.where(told, divisor, 1.0), 0.0)
+               for name, x in terms.items()},
         diagnostics={"measured": float(own.mean()), "harmful": float((marginal[own] < 0).mean()) if own.any() else 0.0},
     )  # fmt: skip

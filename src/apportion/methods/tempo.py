@@ -59,6 +59,6 @@ def tempo(batch: Batch, *, spread: Spread = "population", eps: float = 1e-6, sin
     td[last] += np.where(batch.action[last], value[tree.end] - value[tree.node[last]], 0.0)
     if spread != "none":
         scale = group_spread(batch.reward, over, ddof=1 if spread == "sample" else 0) + eps
-        td /= scale[batch.within("token", "group")]
+        td /= np.where(scale > 0, scale, 1.0)[batch.within("token", "group")]  # no spread, no TD, even with eps = 0
     parts = {"group": np.where(batch.action, group[batch.within("token", "trajectory")], 0.0), "tree": td}
     return Credit.of(batch, "token", parts["group"] + parts["tree"], parts=parts)
