@@ -94,7 +94,7 @@ def hashed_features(
     """
     hashed = mix(ids)
     first = first_active(action, offsets)
-    run, start, length = _runs(action, first, offsets[first_unit])
+    run, start, length = seen_runs(action, first, offsets[first_unit])
     ends = np.concatenate(([0], np.cumsum(length)))
     place = np.arange(ends[-1]) + np.repeat(start - ends[:-1], length)
     seen = hashed[place]
@@ -118,8 +118,11 @@ def hashed_features(
     return _bucket(kinds, buckets)
 
 
-def _runs(action: Bool, first: Int, begin: Int) -> tuple[Int, Int, Int]:
-    """Run of observation tokens each unit saw last (-1: none), and the start and length of all runs."""
+def seen_runs(action: Bool, first: Int, begin: Int) -> tuple[Int, Int, Int]:
+    """Run of observation tokens each unit saw last (-1: none), and the start and length of all runs.
+
+    first: first policy token of each unit; begin: first token of its trajectory.
+    """
     index = np.arange(action.size, dtype=np.int64)
     last_seen = np.maximum.accumulate(np.where(action, -1, index))[first]
     last_done = np.maximum.accumulate(np.where(action, index, -1))
