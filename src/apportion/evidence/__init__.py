@@ -3,13 +3,14 @@
 from .bill import Bill
 from .rubrics import Rubric
 from .saving import load_learned, save_learned
-from .sources import SOURCES, Actor, Answerer, Asked, Evidence, Judge, Learned, Policy, Replayer, Sampler
+from .sources import SOURCES, Actor, Answerer, Asked, Author, Evidence, Judge, Learned, Policy, Replayer, Sampler
 
 __all__ = [
     "SOURCES",
     "Actor",
     "Answerer",
     "Asked",
+    "Author",
     "Bill",
     "Evidence",
     "Judge",

@@ -164,6 +164,20 @@ class Judge(Protocol):
 
 
 @runtime_checkable
+class Author(Protocol):
+    """A language model that is asked to write: at set-up, a function of few lines, or which of several is best.
+
+    What it writes is read as data (:mod:`apportion.edges.expressions`) and never run.
+    """
+
+    provenance: Provenance
+
+    def write(self, request: str, rng: np.random.Generator) -> tuple[str, Bill]:
+        """The answer to one request, which holds all it needs to know, and what that cost."""
+        ...
+
+
+@runtime_checkable
 class Learned(Protocol):
     """What ``fit`` returns: frozen, serialisable, and able to leave evidence on a batch."""
 
@@ -177,4 +191,4 @@ class Learned(Protocol):
 
 
 #: Keyword of :func:`apportion.assign` -> the protocol a source must satisfy.
-SOURCES: dict[str, Any] = {"sampler": Sampler, "policy": Policy, "judge": Judge}
+SOURCES: dict[str, Any] = {"sampler": Sampler, "policy": Policy, "judge": Judge, "author": Author}
