@@ -265,3 +265,15 @@ def test_what_it_refuses() -> None:
 
     with pytest.raises(OptionError, match=r"shape \(1, 1\), expected \(2, 3\)"):
         _c3(plain, siblings="fresh", sampler=Short())
+
+
+def test_equal_rewards_are_exactly_nothing_whatever_the_size_of_the_teams() -> None:
+    # a mean of two tenths and a mean of three are not the same number; what they differ by is no credit
+    batch = Batch.from_turns(
+        [[1]] * 5, outcome=[0.1] * 5, group=[0] * 5, episode=[0, 0, 1, 1, 1], node=[0, 1, 2, 3, 4], parent=[-1, 0, -1, 2, 3]
+    )  # fmt: skip
+    assert_array_equal(_c3(batch).token, 0.0)
+    assert_array_equal(_c3(batch, normalise=False).token, 0.0)
+    three = Batch.from_turns([[1]] * 3, outcome=[0.3] * 3, group=[0] * 3, node=[0, 1, 2], parent=[-1] * 3)
+    for variant, q in (("value_only", [0.1] * 3), ("value_assisted", [0.1, 0.5, 0.7])):
+        assert_array_equal(_c3(three, variant=variant, q=q, alpha=0.0, normalise=False).token, 0.0)

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from apportion import Batch, assign
 from apportion.credit import Credit
-from apportion.errors import OptionError
+from apportion.errors import BatchError, OptionError
 from apportion.methods.ccpo import HISTORY, votes_without, wins
 
 from .fakes import FakeSampler
@@ -225,3 +225,19 @@ def test_what_it_refuses() -> None:
 
     with pytest.raises(OptionError, match="Plain has no replay"):
         assign(_pairs(), "ccpo", sampler=Plain())
+
+
+def test_equal_rewards_are_exactly_nothing_whatever_the_size_of_the_teams() -> None:
+    # a mean of two tenths and a mean of three are not the same number; what they differ by is no credit
+    batch = Batch.from_turns(
+        [[1]] * 5, outcome=[0.1] * 5, group=[0] * 5, agent=["a", "b", "a", "b", "c"], episode=[0, 0, 1, 1, 1]
+    )  # fmt: skip
+    for history in (None, BEFORE):
+        credit = assign(batch, "ccpo", without=[0.1] * 5, history=history, single="zero")
+        assert isinstance(credit, Credit)
+        assert_array_equal(credit.token, 0.0)
+
+
+def test_a_lone_rollout_of_an_agent_is_named_as_such() -> None:
+    with pytest.raises(BatchError, match="pair of prompt and agent 0 has a single member"):
+        _ccpo(_pairs([1.0]), [0.0], single="error")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from apportion import Batch, assign
 from apportion.credit import Credit
@@ -50,3 +50,10 @@ def test_groups_sum_to_zero_and_a_shift_of_rewards_changes_nothing() -> None:
 def test_own_reward_never_enters_its_baseline() -> None:
     low, high = _rloo([0.0, 1.0, 2.0]).unit, _rloo([3.0, 1.0, 2.0]).unit
     assert_allclose(high[0] - low[0], 3.0)
+
+
+def test_equal_rewards_are_exactly_nothing_whatever_the_size_of_the_teams() -> None:
+    batch = Batch.from_turns([[1]] * 5, outcome=[0.1] * 5, group=[0] * 5, episode=[0, 0, 1, 1, 1])
+    credit = assign(batch, "rloo")
+    assert isinstance(credit, Credit)
+    assert_array_equal(credit.token, 0.0)

@@ -11,7 +11,7 @@ from ..credit import Credit, Loss
 from ..errors import BatchError, OptionError
 from ..evidence import Evidence, Sampler
 from ..evidence.team_critic import fit_q
-from ..ops.groups import firsts, group_mean
+from ..ops.groups import firsts, group_mean, level_mean
 from ..registry import method
 from ..structure import Bool, Float, Int
 from ..words import check_word
@@ -181,7 +181,7 @@ def _places(batch: Batch) -> Int:
 
 def _returns(batch: Batch, at: Int, message: Int) -> Float:
     """Mean reward of the rollouts that hold each message, each rollout once."""
-    reward = group_mean(batch.reward, batch.within("trajectory", "episode"))[0]
+    reward = level_mean(batch.reward, batch.within("trajectory", "episode"))
     pair = np.unique(message * reward.size + batch.within("turn", "episode"))
     holds, rollout = pair // reward.size, pair % reward.size
     base = reward[batch.within("turn", "episode")[at]]  # equal rewards have exactly themselves as mean
@@ -211,10 +211,11 @@ def _pooled(alternatives: Float | None, over: Int) -> tuple[Float, Int]:
 
 def _others(x: Float, over: Int, baseline: Baseline) -> tuple[Float, Float]:
     """Mean of a message's siblings (itself included with "full_mean"), and the sizes of the groups."""
-    mean, n = group_mean(x, over)
+    base = x[np.unique(over, return_index=True)[1]][over]  # measured from a member, equal values have exactly themselves
+    mean, n = group_mean(x - base, over)
     if baseline == "full_mean":
-        return mean[over], n
-    return (mean[over] * n[over] - x) / np.maximum(n[over] - 1, 1), n
+        return base + mean[over], n
+    return base + (mean[over] * n[over] - (x - base)) / np.maximum(n[over] - 1, 1), n
 
 
 def _against(x: Float, over: Int, baseline: Baseline, normalise: bool, more: Float, of: Int) -> tuple[Float, Float]:

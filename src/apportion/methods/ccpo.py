@@ -12,7 +12,7 @@ from ..credit import Credit
 from ..errors import OptionError
 from ..evidence import Evidence, Sampler
 from ..evidence.teams import left_out, of_agent, replayer
-from ..ops.groups import group_mean, standardise
+from ..ops.groups import group_mean, level_mean, standardise
 from ..registry import method
 from ..structure import Bool, Float, Int
 from ..words import Single, Spread, check_word
@@ -119,7 +119,7 @@ def ccpo(
     over = cells(batch.within("trajectory", "group"), agent)
     episode = batch.within("trajectory", "episode")
     helper = ~of_agent(batch, solver, "solver")
-    joint: Float = group_mean(batch.reward, episode)[0][episode]
+    joint: Float = level_mean(batch.reward, episode)[episode]
     known = helper & ~np.isnan(without)
     mean, count = group_mean(np.where(known, without, 0.0), over, known)
     diagnostics = {"unpaired": float((helper & ~known).sum() / max(int(helper.sum()), 1))}
@@ -142,7 +142,7 @@ def ccpo(
         reward = np.where(batch.truncated, 0.0, reward)
         parts = {} if batch.truncated.any() else parts
     how: Spread = spread if spread is not None else "sample" if variant == "history" else "none"
-    a = standardise(reward, over, spread=how, eps=eps, single=single)
+    a = standardise(reward, over, spread=how, eps=eps, single=single, what="pair of prompt and agent")
     return Credit.of(batch, "trajectory", a, parts=parts, diagnostics=diagnostics)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..batch import Batch
 from ..credit import Credit
-from ..ops.groups import group_mean, standardise
+from ..ops.groups import group_mean, level_mean, standardise
 from ..registry import method
 from ..words import Single
 
@@ -41,10 +41,14 @@ def rloo(batch: Batch, *, single: Single = "error") -> Credit:
     if batch.episode is None:
         return Credit.of(batch, "trajectory", standardise(reward, over, baseline="leave_one_out", single=single))
     episode = batch.within("trajectory", "episode")
+    lone = standardise(
+        level_mean(reward, episode), batch.within("episode", "group"), baseline="leave_one_out", single=single
+    )[episode]  # fmt: skip
+    # measured from the prompt's first rollout: equal rewards differ by exactly 0, however large their episodes
+    reward = reward - reward[np.unique(over, return_index=True)[1]][over]
     mean = group_mean(reward, episode)[0]
     # an episode counts as often as it has trajectories; leaving it out is leaving all of them out
     own = np.bincount(episode)[episode].astype(np.float64)
     size = np.bincount(over)[over]
-    lone = standardise(mean, batch.within("episode", "group"), baseline="leave_one_out", single=single)[episode]
     others = (np.bincount(over, weights=reward)[over] - own * mean[episode]) / np.maximum(size - own, 1)
     return Credit.of(batch, "trajectory", np.where(size > own, reward - others, lone))

@@ -36,6 +36,16 @@ def group_mean(x: Float, over: Int, counted: NDArray[np.bool_] | None = None) ->
     return np.bincount(over, weights=x, minlength=n) / np.maximum(size, 1), size
 
 
+def level_mean(x: Float, over: Int) -> Float:
+    """Mean of each group of ``over``, shape (groups,): exactly their value where all members are equal.
+
+    Measured from the first member, so that groups of other sizes do not differ by the rounding of a sum.
+    """
+    first = np.zeros(int(over.max()) + 1)
+    first[over[::-1]] = x[::-1]
+    return first + group_mean(x - first[over], over)[0]
+
+
 def standardise(
     x: Float,
     over: Int,
@@ -59,8 +69,8 @@ def standardise(
     that is not counted is taken for a copy of a counted one (another row of its trajectory).
     single: a group with one counted member raises, keeps its own value ("raw": mean 0, spread 1)
     or gets 0; of no interest where no statistic is used. Its own value is divided by the batch's
-    spread, where that is asked for. A group whose counted values are all equal has spread 0 exactly,
-    never rounding, and its members get 0 even with eps = 0.
+    spread, where that is asked for. A group whose counted values are all equal, or differ by a few roundings
+    of their own size only (0.1 + 0.2 and 0.3), has spread 0 exactly, and its members get 0 even with eps = 0.
     """
     check_word(baseline, Baseline, "baseline")
     check_word(spread, Spread, "spread")
@@ -81,9 +91,9 @@ def standardise(
     centred = x - mean[over] if baseline != "none" else x.copy()
     if baseline == "leave_one_out":
         centred *= (size / np.maximum(size - 1, 1))[over]
-    constant = _constant(x, over, counted, mean.size)
+    constant, level = _constant(x, over, counted, mean.size)
     if baseline != "none":
-        centred[constant[over]] = np.where(lone[over], 0.0, _exact(x, mean, over))[constant[over]]
+        centred[constant[over]] = np.where(lone[over], 0.0, _from(x, level, over))[constant[over]]
     alone = 1.0  # what a lone member's own value is divided by
     if spread != "none" and spread_over == "group":
         divisor = group_spread(x, over, ddof=1 if spread == "sample" else 0, counted=counted) + eps
@@ -106,30 +116,36 @@ def _batch_spread(x: Float, spread: Spread, *, about_mean: bool) -> float:
 
 
 def group_spread(x: Float, over: Int, *, ddof: int, counted: NDArray[np.bool_] | None = None) -> Float:
-    """Standard deviation of each group; exactly 0 where all counted values are equal."""
+    """Standard deviation of each group; exactly 0 where all counted values are equal but for rounding."""
     mean, size = group_mean(x, over, counted)
     deviation = (x - mean[over]) ** 2
     total, _ = group_mean(deviation, over, counted)
     sd: Float = np.sqrt(total * size / np.maximum(size - ddof, 1))
-    sd[_constant(x, over, counted, mean.size)] = 0.0
+    sd[_constant(x, over, counted, mean.size)[0]] = 0.0
     return sd
 
 
-def _constant(x: Float, over: Int, counted: NDArray[np.bool_] | None, n: int) -> NDArray[np.bool_]:
+def _constant(x: Float, over: Int, counted: NDArray[np.bool_] | None, n: int) -> tuple[NDArray[np.bool_], Float]:
+    """Groups whose counted values are all equal but for rounding, and the least value of each (0: none counted)."""
     if counted is not None:
         x, over = x[counted], over[counted]
     low, high = np.full(n, np.inf), np.full(n, -np.inf)
     np.minimum.at(low, over, x)
     np.maximum.at(high, over, x)
-    equal: NDArray[np.bool_] = low >= high
-    return equal
+    empty = low > high
+    low[empty], high[empty] = 0.0, 0.0
+    equal: NDArray[np.bool_] = high - low <= _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    return equal, low
 
 
-def _exact(x: Float, mean: Float, over: Int) -> Float:
-    """x - mean without the rounding of a mean of equal values (which may differ from them by an ulp)."""
-    difference = x - mean[over]
-    close = np.abs(difference) <= 4 * np.finfo(np.float64).eps * np.abs(x)
-    return np.where(close, 0.0, difference)
+#: Values this close, relative to their size, are sums of the same numbers in another order.
+_ROUNDING = 4 * float(np.finfo(np.float64).eps)
+
+
+def _from(x: Float, level: Float, over: Int) -> Float:
+    """x - level, without rounding: a mean of many equal values differs from them."""
+    difference = x - level[over]
+    return np.where(np.abs(difference) <= _ROUNDING * np.abs(x), 0.0, difference)
 
 
 def whiten(
