@@ -217,3 +217,14 @@ def test_learned_ratings_say_how_much_a_step_raised_the_chance_of_success() -> N
     again = LearnedRating.load(learned.save())
     assert_array_equal(again.evidence(batch).arrays["rating"], rating)
     assert learned.evidence(batch).bill.scored == 2 * n
+
+
+def test_without_eps_the_best_step_gets_exactly_twice_and_equal_ratings_still_change_nothing() -> None:
+    exact = _finepo(_batch(), rating=RATING, eps=0.0)
+    assert_array_equal(exact.unit[[0, 3]], [1.0, 0.0])
+    assert_array_equal(exact.unit[6:], [-0.5, 0.5])  # rollouts of one step have no best one above their mean
+    plain = assign(_batch(), "grpo", spread="none")
+    assert isinstance(plain, Credit)
+    assert_array_equal(_finepo(_batch(), rating=np.full(8, 2.0), eps=0.0).token, plain.token)
+    with pytest.raises(OptionError, match="eps = -1"):
+        _finepo(_batch(), rating=RATING, eps=-1.0)

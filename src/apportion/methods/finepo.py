@@ -129,7 +129,7 @@ def finepo(
     ``unrated``; ``clipped``: share of the steps). One step, or equal ratings: D = 0 and A_j = A_i,
     exactly; A_i = 0: all 0. Parts: ``trajectory`` (A_i) and ``redistributed``, which add up.
 
-    alpha: 1; 0 is Dr. GRPO. beta: 2, at least 1; None does not clip. Neither value was found in the source: ours.
+    alpha: 1; 0 has Dr. GRPO's advantages. beta: 2, at least 1; None does not clip. Neither value was found in the source: ours.
     types: name of a span table whose labels say what kind of action each step is (the first span that starts
     in it). A kind taken more often than the reference does loses rating, so that a kind the rater likes
     does not take over. None: no such offset. Needs ``policy_share``, P (the paper's is over the last batches;
@@ -153,6 +153,8 @@ def finepo(
         raise OptionError(
             f"beta = {beta}: expected at least 1, so that the rollout's own advantage is in the clip range, or None"
         )
+    if eps < 0:
+        raise OptionError(f"eps = {eps}: expected at least 0")
     owner = batch.within("step", "trajectory")
     rated = ~np.isnan(rating)
     p = np.where(rated, rating, 0.0)
@@ -164,7 +166,8 @@ def finepo(
     best = np.maximum.reduceat(d, np.searchsorted(owner, np.arange(batch.n_trajectories)))
     whole = standardise(batch.reward, batch.within("trajectory", "group"), single=single)
     a = whole[owner]
-    moved = alpha * (np.abs(whole) / (np.maximum(best, 0.0) + eps))[owner] * d
+    scale = np.maximum(best, 0.0) + eps
+    moved = alpha * (np.abs(whole) / np.where(scale > 0, scale, 1.0))[owner] * d  # no best step: d is 0 throughout
     shared = a + moved
     if beta is not None:
         shared = np.clip(shared, np.minimum(beta * a, 0.0), np.maximum(beta * a, 0.0))
