@@ -167,3 +167,15 @@ def test_observation_tokens_get_nothing_in_any_form() -> None:
         token = _red(batch, prefix_score=np.arange(7) / 7, final_score=[1.0, 0.2], form=form).token
         assert_array_equal(token[~batch.action], 0.0)
         assert token[batch.action].all()
+
+
+def test_it_says_how_many_scores_were_known() -> None:
+    assert _red(_batch(), **_SPARSE).diagnostics == {"scored": 1.0, "ended": 1.0}
+    lost = _red(_batch(), prefix_score=_PREFIX, final_score=[np.nan, -0.4])
+    assert lost.diagnostics == {"scored": 1.0, "ended": 0.5}  # the last rise of the first response is not paid
+
+
+@pytest.mark.parametrize("option", [{"gamma": 1.5}, {"lam": -0.1}])
+def test_discounts_lie_between_zero_and_one(option: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match="expected a number from 0 to 1"):
+        _red(_batch(value=np.zeros(6)), **_SPARSE, form="gae", **option)

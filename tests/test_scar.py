@@ -233,3 +233,30 @@ def test_a_truncated_trajectory_ends_with_its_bootstrap_value() -> None:
         [[1], [1]], outcome=[0.0, 0.0], group=[0, 0], value=[0.0, 0.0], truncated=[True, False], bootstrap=[0.5, 0.7]
     )
     assert_allclose(_scar(batch, shapley=[0.4, 0.3], form="gae").token, [0.9, 0.3])
+
+
+@pytest.mark.parametrize("option", [{"gamma": 1.5}, {"lam": -0.1}])
+def test_discounts_lie_between_zero_and_one(option: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match="expected a number from 0 to 1"):
+        _scar(_card(value=np.zeros(5)), shapley=shapley(_V), form="gae", **option)
+
+
+class _Lossy(_Replays):
+    """The second of two replays never comes back; neither does where step 0 is drawn anew alone."""
+
+    def replay(self, batch: Batch, fresh: np.ndarray, k: int, rng: np.random.Generator) -> Asked:
+        asked = super().replay(batch, fresh, k, rng)
+        asked.values[:, 1] = np.nan
+        if np.flatnonzero(fresh).tolist() == [0]:
+            asked.values[0] = np.nan
+        return asked
+
+
+def test_a_replay_that_is_lost_is_left_out_and_a_lost_coalition_leaves_its_trajectory_unpaid() -> None:
+    batch = Batch.from_turns([[1, 1], [1, 1, 1]], outcome=[2.0, 3.0], group=[0, 0])
+    found = _scar(batch, sampler=_Lossy(), k=2, form="reward", rng=0)
+    assert_allclose(found.unit, 1.0)
+    assert found.diagnostics["paid"] == 1.0
+    one = _scar(batch.take([0]), sampler=_Lossy(), k=2, form="reward", rng=0)
+    assert one.diagnostics["paid"] == 0.0
+    assert_allclose(one.unit, [0.0, 2.0])

@@ -319,3 +319,11 @@ def test_the_world_cannot_be_continued_after_its_last_action() -> None:
         TabularSampler(r).continuations(batch, last, 1, np.random.default_rng(0), axis="token")
     echo = TabularSampler(r).continuations(batch, batch.offsets("step")[1:2] - 1, 1, np.random.default_rng(0), axis="token")
     assert echo.bill.generated == 9 * (task.words.shape[1] + 2)
+
+
+def test_it_says_how_many_of_its_cuts_have_a_value() -> None:
+    assert _spo(_chain(), cut_value=VALUES, interval=2).diagnostics["valued"] == 1.0
+    holed = _spo(_chain(), cut_value=np.where(np.arange(10) == 5, NAN, VALUES), interval=2)
+    assert holed.diagnostics["valued"] == pytest.approx(2 / 3)
+    assert _spo(_chain(), cut_value=np.full(10, NAN), interval=2).diagnostics["valued"] == 0.0
+    assert "valued" not in _spo(_grown(), variant="tree").diagnostics

@@ -148,3 +148,8 @@ def test_on_checkpoints_it_leaves_grpo_as_the_policy_leaves_its_reference() -> N
         apart.append(float(np.abs(_spro(batch).token - _grpo(batch).token).mean()))
     assert apart[0] == 0.0
     assert min(apart[1:]) > 0.02  # not in order: a policy that is surer of itself differs less within a group
+
+
+def test_a_negative_weight_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"beta = -0\.1"):
+        _spro(_batch(), beta=-0.1)

@@ -92,6 +92,7 @@ def red(
     Two models, a reward and a cost to be kept low: pass half the difference of their scores. Scores of
     another tokenizer: :func:`at_policy_tokens`. A null (NaN) score is no increment on either side of it: the one that
     spans it goes to the token after which a score is known again; a rollout without any has r = 0 there.
+    diagnostics: the shares of policy tokens (``scored``) and of rollouts (``ended``) whose score is known.
 
     Source: Li et al., EMNLP 2025 (2411.08302), equations 6-8, as cited by a third-party reproduction;
     no code published. Ours: what to do with observations, nulls, the residual, "mixed" and "to_go".
@@ -102,6 +103,9 @@ def red(
     check_word(single, Single, "single")
     if not 0 <= beta_c <= 1:
         raise OptionError(f"beta_c = {beta_c}: expected a share from 0 to 1")
+    for name, factor in (("gamma", gamma), ("lam", lam)):
+        if not 0 <= factor <= 1:
+            raise OptionError(f"{name} = {factor}: expected a number from 0 to 1")
     offsets, last = batch.offsets("trajectory"), batch.last_action("trajectory")
     paid, known = _increments(batch, prefix_score, final_score, first_token)
     if residual == "last":
@@ -110,7 +114,7 @@ def red(
     r[last] += (1.0 - beta_c) * batch.reward
     if beta:
         r -= np.where(batch.action, beta * (batch.need("logp", "for beta") - batch.need("ref_logp", "for beta")), 0.0)
-    found = {"scored": float(np.isfinite(prefix_score[batch.action]).mean())}
+    found = {"scored": float(np.isfinite(prefix_score[batch.action]).mean()), "ended": float(known.mean())}
     owner, over = batch.within("token", "trajectory"), batch.within("trajectory", "group")
     if form == "reward":
         return Credit(batch, "token", r, r, kind="reward", diagnostics=found)

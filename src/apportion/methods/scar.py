@@ -12,6 +12,7 @@ from ..errors import OptionError
 from ..evidence import Bill, Evidence, Replayer, Sampler
 from ..evidence.coalitions import Plan, step_values
 from ..evidence.reward_model import LearnedShapley, fit_text
+from ..ops.answers import mean_answer
 from ..ops.places import against_others_at_place
 from ..ops.scans import discounted_suffix, first_active, gae_and_returns
 from ..registry import method
@@ -29,7 +30,8 @@ def collect(
 
     All other steps are drawn anew from the policy (``Replayer.replay``), so v(S) is what the steps in S
     are worth to it; v of the whole trajectory is its own reward, recorded. Not the paper's blanked
-    text: no reward model, no text that nobody would write, but rollouts to pay for. players: up to so
+    text: no reward model, no text that nobody would write, but rollouts to pay for. A replay that came back with nothing
+    (NaN) is left out of the mean; a coalition without any leaves its trajectory unpaid. players: up to so
     many steps exactly, by 2^n coalitions; longer trajectories by ``orders`` random orders of n coalitions.
     """
     if not isinstance(sampler, Replayer):
@@ -45,8 +47,7 @@ def collect(
         nonlocal bill
         asked = sampler.replay(batch, ~keep, k, rng)
         bill = bill + asked.bill
-        mean: Float = asked.values.mean(axis=1)[episode]
-        return mean
+        return mean_answer(asked.values, batch.count("episode"), k)[episode]
 
     found, how = step_values(batch, worth, batch.reward, Plan(players, orders), rng)
     return Evidence({"shapley": found}, {"shapley": "step"}, bill, sampler.provenance, diagnostics=how)
@@ -124,6 +125,9 @@ def scar(
     check_word(single, Single, "single")
     if not 0 <= alpha <= 1:
         raise OptionError(f"alpha = {alpha}: expected a share from 0 to 1")
+    for name, factor in (("gamma", gamma), ("lam", lam)):
+        if not 0 <= factor <= 1:
+            raise OptionError(f"{name} = {factor}: expected a number from 0 to 1")
     owner, last = batch.within("step", "trajectory"), batch.last_action("trajectory")
     paid = np.bincount(owner, weights=np.isnan(shapley), minlength=batch.n_trajectories) == 0
     payment = np.where(paid[owner], shapley, 0.0)

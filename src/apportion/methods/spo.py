@@ -90,8 +90,9 @@ def spo(
     p_t = exp(logp), of policy tokens.
 
     cut_value: V, the mean reward of continuations from the state before each token, shape (tokens,); read at the cuts
-    only. NaN at a cut = not asked: its segment joins the one before it. Rewards earned on the way
-    belong to the segment they fall in (the paper knows the outcome only). No uncertain token: no credit.
+    only. NaN at a cut = not asked: its segment joins the one before it, or has no credit where none is before it
+    (diagnostic ``valued``: the share of cuts that have a value). Rewards earned on the way belong to the segment they
+    fall in (the paper knows the outcome only). No uncertain token: no credit.
     interval: 5 uncertain tokens a segment. rho: 0.9.
     variant: "chain"; or "tree", the paper's form for long answers, where every segment was sampled in a tree and all
     values come from its leaves: no evidence is needed. An edge is a turn where the batch has ``node`` and ``parent`` (the
@@ -120,18 +121,21 @@ def spo(
         raise OptionError("form = 'std' divides by the spread of siblings: it needs variant='tree'")
     unsure = _unsure(batch, rho)
     kept = unsure if mask else batch.action
+    told: dict[str, float] = {}
     if variant == "tree":
         advantage, edge = _tree(batch, form)
         kept = kept & edge
     else:
         assert cut_value is not None  # the registry sees to it
-        advantage = _chain(batch, cut_value, _cuts(batch, unsure, interval))
+        cuts = _cuts(batch, unsure, interval)
+        told["valued"] = float((~np.isnan(cut_value[cuts])).mean()) if cuts.size else 1.0
+        advantage = _chain(batch, cut_value, cuts)
     token = np.where(kept, advantage, 0.0)
     if whiten:
         token = whitened(token, kept if kept.any() else batch.action)
     return Credit.of(
         batch, "token", token, keep=kept if mask or variant == "tree" else None, loss=Loss(denominator=denominator),
-        diagnostics={"trained": float(kept[batch.action].mean())},
+        diagnostics={"trained": float(kept[batch.action].mean()), **told},
     )  # fmt: skip
 
 

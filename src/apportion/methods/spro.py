@@ -65,6 +65,8 @@ def spro(
     abstract and a public review; no code found. Ours: which log-probabilities (those at sampling), ddof, beta.
     """
     check_word(denominator, Denominator, "denominator")
+    if beta < 0:
+        raise OptionError(f"beta = {beta}: expected at least 0; below it, prefixes that gained value would lose credit")
     if msa_clip is not None and msa_clip <= 0:
         raise OptionError(f"msa_clip = {msa_clip}: expected None or a bound above 0")
     over = batch.within("trajectory", "group")
