@@ -135,6 +135,15 @@ def test_bad_input() -> None:
         _t_reg(_batch(), **_ASKED, beta=0)
     with pytest.raises(MissingColumn, match="ref_logp"):
         _t_reg(_batch(ref_logp=None), **_ASKED)
+    with pytest.raises(MissingColumn, match="'logp'"):
+        _t_reg(_batch(logp=None), **_ASKED, form="simpo")
+
+
+def test_it_asks_for_no_log_probabilities_that_its_form_does_not_read() -> None:
+    bare = _batch(logp=None, ref_logp=None)
+    assert_array_equal(_t_reg(bare, **_ASKED, form="reward").token, _t_reg(_batch(), **_ASKED, form="reward").token)
+    free = _batch(ref_logp=None)
+    assert_array_equal(_t_reg(free, **_ASKED, form="simpo").token, _t_reg(_batch(), **_ASKED, form="simpo").token)
 
 
 def test_the_policy_is_shown_two_opposed_prompts() -> None:

@@ -59,7 +59,7 @@ def fit(
     unit="token",
     reads={"reward", "group", "logp", "ref_logp"},
     may_read=set(),
-    unless={"logp": ("form", "advantage"), "ref_logp": ("form", "advantage")},
+    unless={"logp": ("form", ("advantage", "reward")), "ref_logp": ("form", ("simpo", "advantage", "reward"))},
     evidence={"better_logp": "token", "worse_logp": "token"},
     source="policy",
     collect=collect,
@@ -97,9 +97,9 @@ def t_reg(
     its rollouts by total reward (the paper: of five); ties are averaged over all such pairs. All others have
     no credit and leave the loss (``keep`` and ``scored`` False), as does a prompt whose rewards are all equal.
 
-    form: "dpo" (DPO-REG); "simpo" (SimPO-REG): r = beta/|y| sum_t log pi with no reference (``ref_logp`` must be there,
-    but is not read), the regulariser as it is; "advantage", ours, for on-policy training:
-    A_t = A (1 + alpha rhat_t sign A) with A the leave-one-out advantage, the same rescaling, no pairs; "reward" is rhat itself.
+    form: "dpo" (DPO-REG); "simpo" (SimPO-REG): r = beta/|y| sum_t log pi with no reference, the regulariser
+    as it is; "advantage", ours, for on-policy training: A_t = A (1 + alpha rhat_t sign A) with A the leave-one-out
+    advantage, the same rescaling, no pairs; "reward" is rhat itself. The last two need no log-probabilities but the evidence.
     alpha: .1, .25 or .5 in the paper. beta: 0.1, DPO's usual; the paper takes SimPO's settings per model. margin: SimPO's
     gamma, 0; margin_in_weight: whether w has it too (not known). single: what "advantage" gives a lone rollout.
 
