@@ -83,8 +83,9 @@ def turn_level_reward(
 
     variant: "mt_grpo", no critic (default), or "mt_ppo".
     alpha, coef: 1 and 1: the paper's discount, and the code's weight of the turn part.
-    estimator: "aae" as above; "cae", the code's other one: the return to go sum_{l>=k} alpha^(l-k) R_l standardised among
-    the turns of that index, but a last turn that is not the only one gets A^O; nulls count 0 there.
+    estimator: "aae" as above; "cae", the other one the code had until May 2025, for two turns (more are ours): the return
+    to go sum_{l>=k} alpha^(l-k) R_l standardised among the turns of that index, but a last turn that is not the only one
+    gets A^O; nulls count 0 there.
     one_turn: rollouts of one turn (no tool was called) get "outcome", A^O, as the formula has it, or "combined",
     norm(sum of all rewards over all rollouts of the prompt), as the code ("aae" only).
     eps: 1e-4 (code), ddof 1. single: a prompt of one rollout: an error; "zero", as the card has it; "raw".
