@@ -43,6 +43,28 @@ def test_equal_values_get_exactly_zero_whatever_their_size(value: float, n: int,
     assert_array_equal(group_spread(x, over, ddof=1), 0.0)
 
 
+def test_values_that_differ_by_rounding_are_equal() -> None:
+    x, over = np.array([0.3, 0.1 + 0.2, 0.3, 0.3 - 1e-15]), np.array([0, 0, 1, 1])
+    for baseline in ("mean", "leave_one_out"):
+        for spread in ("none", "sample", "population"):
+            got = standardise(x, over, baseline=baseline, spread=spread, eps=0.0)
+            assert_array_equal(got[:2], 0.0)
+            assert got[2] > 0 > got[3]  # four roundings and more are a difference
+    assert_array_equal(group_spread(-x, over, ddof=1) > 0, [False, True])
+    tiny = np.array([0.0, 1e-300])
+    assert_allclose(standardise(tiny, np.zeros(2, dtype=np.int64)), [-5e-301, 5e-301])
+
+
+def test_the_mean_of_a_million_equal_values_is_that_value() -> None:
+    x, over = np.full(10**6, 0.1), np.zeros(10**6, dtype=np.int64)
+    for spread in ("none", "sample"):
+        assert_array_equal(standardise(x, over, spread=spread, eps=1e-6), 0.0)
+    some = np.append(x, 0.4)  # a copy that is not counted keeps its distance
+    got = standardise(some, np.zeros(some.size, dtype=np.int64), counted=np.arange(some.size) < x.size)
+    assert_allclose(got[-1], 0.3)
+    assert_array_equal(got[:-1], 0.0)
+
+
 def test_one_member_raises_by_name_and_index() -> None:
     with pytest.raises(BatchError, match=r"prompt 1 has a single member \(item 2\)"):
         standardise(np.array([1.0, 2.0, 3.0]), np.array([0, 0, 1]), what="prompt")

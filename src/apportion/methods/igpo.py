@@ -149,8 +149,8 @@ def igpo(
     }
     told = known[~last]
     return Credit.of(
-        batch, "turn", parts["gain"] + parts["outcome"], parts=parts, scored=known | (gamma > 0), loss=Loss(denominator=denominator),
-        diagnostics={"asked": float(told.mean()) if told.size else 1.0},
+        batch, "turn", parts["gain"] + parts["outcome"], parts=parts, scored=known | (gamma > 0),
+        loss=Loss(denominator=denominator), diagnostics={"asked": float(told.mean()) if told.size else 1.0},
     )  # fmt: skip
 
 

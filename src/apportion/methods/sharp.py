@@ -91,8 +91,8 @@ def sharp(
     tools: T, the share of its tool calls that ran, in [0, 1], shape (N,); NaN where it made none (or it is not known)
     is 0. Not needed with lambda_p = 0. Roles are the names in ``agent`` (one role without it); a role may have several
     trajectories in a rollout, all of which count. std ddof 0. A prompt with one trajectory of a role: ``single``.
-    parts: ``outcome``, ``marginal`` and ``tools``, summands of A (0 where it is: rewards that make up for each other have
-    no spread to be divided by). diagnostics: ``measured`` (share of trajectories
+    parts: ``outcome``, ``marginal`` and ``tools``, summands of A (0 where all of a role earned the same: summands
+    that make up for each other have no spread to be divided by). diagnostics: ``measured`` (share of trajectories
     with a marginal of their own), ``harmful`` (share of those below 0).
 
     Leave-one-out gives 0 to *both* of two workers who can stand in for each other, Shapley half to each: who is
