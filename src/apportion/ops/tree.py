@@ -64,12 +64,13 @@ def _refuse(bad: Bool, values: Int, name: str, why: str) -> None:
         raise BatchError(f"{name}[{turn}] = {values[turn]}: {why}")
 
 
-def child_means(parent: Int, ended: Float) -> tuple[Float, Int]:
-    """V(u) = plain mean of V over the children of u; V(leaf) = its own value.
+def child_means(parent: Int, ended: Float, weight: Float | None = None) -> tuple[Float, Int]:
+    """V(u) = mean of V over the children of u, plain or weighted; V(leaf) = its own value.
 
     parent: node above each node, -1 at a root, shape (M,), in any order. ended: value of the
     trajectories that end in a node, NaN where none does; at a node that has children as well it
-    counts as one more child. Returns V and the number of children, both shape (M,). Linear.
+    counts as one more child. weight: of every node among its siblings (> 0), and of its end, shape (2, M).
+    Returns V and the number of children, both shape (M,). Linear.
     """
     n = parent.size
     children = np.bincount(parent[parent >= 0], minlength=n) + np.isfinite(ended)
@@ -77,13 +78,14 @@ def child_means(parent: Int, ended: Float) -> tuple[Float, Int]:
     if bare.size:
         raise BatchError(f"node {bare[0]} has neither children nor an end: every leaf needs a trajectory that ends there")
     value = np.empty(n)
-    if not _climb(np.ascontiguousarray(parent), np.ascontiguousarray(ended), children.copy(), value):
+    w = np.ones((2, n)) if weight is None else np.ascontiguousarray(weight)
+    if not _climb(np.ascontiguousarray(parent), np.ascontiguousarray(ended), children.copy(), w, value):
         raise BatchError("parent: some nodes are their own ancestors; a tree has no cycle")
     return value, children.astype(np.int64)
 
 
 @jit
-def _climb(parent, ended, waiting, value):  # type: ignore[no-untyped-def]
+def _climb(parent, ended, waiting, weight, value):  # type: ignore[no-untyped-def]
     n = parent.size
     base, total, size = np.zeros(n), np.zeros(n), np.zeros(n)
     queue = np.empty(n, dtype=np.int64)
@@ -91,7 +93,7 @@ def _climb(parent, ended, waiting, value):  # type: ignore[no-untyped-def]
     for u in range(n):
         if not np.isnan(ended[u]):
             base[u] = ended[u]
-            size[u] = 1.0
+            size[u] = weight[1, u]
             waiting[u] -= 1
         if waiting[u] == 0:
             queue[filled] = u
@@ -105,8 +107,8 @@ def _climb(parent, ended, waiting, value):  # type: ignore[no-untyped-def]
         if u >= 0:
             if size[u] == 0.0:
                 base[u] = value[v]
-            total[u] += value[v] - base[u]  # differences, so that equal children average to themselves
-            size[u] += 1.0
+            total[u] += weight[0, v] * (value[v] - base[u])  # differences: equal children average to themselves
+            size[u] += weight[0, v]
             waiting[u] -= 1
             if waiting[u] == 0:
                 queue[filled] = u
