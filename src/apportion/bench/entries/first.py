@@ -17,5 +17,13 @@ ENTRANTS = (
     Entrant("hcapo", "hcapo", "HCAPO, learned hindsight", "fit", FIT, logp=True),
     Entrant("pure", "pure", "PURE, learned process reward", "fit", FIT),
     Entrant("hcapo-exact", "hcapo", "HCAPO, exact hindsight", "policy", source={"skill": 1.0}, logp=True),
+    # a curve from the policy's own word to the exact conditional (hcapo-exact, all skill), and that one with frozen errors
+    *(
+        Entrant(f"hcapo-skill{skill}", "hcapo", f"HCAPO, hindsight of {skill} % skill", "policy",
+                source={"skill": skill / 100}, logp=True)
+        for skill in (0, 25, 50)
+    ),
+    Entrant("hcapo-noisy", "hcapo", "HCAPO, exact hindsight with frozen errors", "policy",
+            source={"skill": 1.0, "noise": 0.5}, logp=True),
     Entrant("pure-judge80", "pure", "PURE, judge right on 80 % of texts", "judge", source={"accuracy": 0.8}),
-)
+)  # fmt: skip

@@ -34,6 +34,10 @@ ENTRANTS = (
         )
         for skill in (0, 25, 50, 100)
     ),
+    Entrant(
+        "t_reg-noisy", "t_reg", "T-REG, exact contrast with frozen errors", "policy",
+        {"alpha": 0.5}, {"skill": 1.0, "noise": 0.5}, logp=True, reference=True,
+    ),
     Entrant("adaptive_segment", "adaptive_segment", "adaptive segments, learned", "fit", {"delta": None, **FIT}),
     Entrant(
         "adaptive_segment-judge80", "adaptive_segment", "adaptive segments, judge right on 80 % of texts", "judge",
