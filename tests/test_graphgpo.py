@@ -98,7 +98,7 @@ def test_groups_are_graphs_of_their_own() -> None:
         assert_allclose(whole[7 * i : 7 * i + 7], _graphgpo(both.take(np.arange(3 * i, 3 * i + 3))).unit, atol=1e-12)
     assert_allclose(whole[:7], _graphgpo(_card()).unit, atol=1e-12)
     # what is out of reach in one group is not measured by another's longest way
-    far = ap.Batch.from_turns([[1] * 2, [1] * 2] + [[1] * 5], outcome=[1.0, 0.0, 1.0], group=[0, 0, 1],
+    far = ap.Batch.from_turns([[1] * 2, [1] * 2, [1] * 5], outcome=[1.0, 0.0, 1.0], group=[0, 0, 1],
                               state=["a", "b", "x", "a", "c", "d", *range(6)])  # fmt: skip
     alone = far.take(np.arange(2))
     options: dict[str, Any] = {"spread": "none", "single": "zero"}
@@ -173,7 +173,7 @@ def test_rows_that_are_turns_give_the_same_credit() -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(MissingColumn, match="state="):
         _graphgpo(_card(state=None))
-    with pytest.raises(OptionError, match="gamma = 1.5"):
+    with pytest.raises(OptionError, match=r"gamma = 1\.5"):
         _graphgpo(_card(), gamma=1.5)
 
 

@@ -129,7 +129,7 @@ def _soft(batch: Batch, which: Int, word: Int, offsets: Int, gamma: float, tau: 
     vectors = tf_idf(word, offsets, np.bincount(which, minlength=n_texts), words)
     total = np.bincount(at, weights=g, minlength=cell.size).astype(np.float64)
     text = cell % n_texts
-    baseline, own = means_of_alike(total, count.astype(np.float64), task, text, vectors, tau)
+    baseline, own = means_of_alike(total, count, task, text, vectors, tau)
     return g - baseline[at], float(own[at].mean())
 
 
