@@ -3,7 +3,21 @@
 from .bill import Bill
 from .rubrics import Rubric
 from .saving import load_learned, save_learned
-from .sources import SOURCES, Actor, Answerer, Asked, Author, Evidence, Judge, Learned, Policy, Replayer, Sampler
+from .sources import (
+    SOURCES,
+    Actor,
+    Answerer,
+    Asked,
+    Author,
+    Editor,
+    Evidence,
+    Intervention,
+    Judge,
+    Learned,
+    Policy,
+    Replayer,
+    Sampler,
+)
 
 __all__ = [
     "SOURCES",
@@ -12,7 +26,9 @@ __all__ = [
     "Asked",
     "Author",
     "Bill",
+    "Editor",
     "Evidence",
+    "Intervention",
     "Judge",
     "Learned",
     "Policy",

@@ -122,6 +122,33 @@ class Actor(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Intervention:
+    """What an editor found: ``step`` per rollout (float), the first wrong one from 0, -1 where it found none, NaN where
+    its answer could not be read. ``edited`` holds, in order, one trajectory for each rollout whose step is 0 or more: the
+    steps before it, the corrected one, nothing after (None if there is none). ``leaks``: the corrected step gives
+    the final answer away, per rollout.
+    """
+
+    step: Array
+    edited: Batch | None
+    leaks: Array
+    bill: Bill
+
+
+@runtime_checkable
+class Editor(Protocol):
+    """A sampler that can also find the first wrong step of a rollout and mend it; ask ``isinstance(sampler, Editor)``."""
+
+    def intervene(self, batch: Batch, rng: np.random.Generator) -> Intervention:
+        """Where each rollout of ``batch`` first goes wrong, and that step put right.
+
+        Usually the policy itself, shown a reference solution: privileged. Its sampler continues ``edited`` as it
+        does any batch, so trajectories bear ids of their own there; group and columns of tokens are filled in.
+        """
+        ...
+
+
 @runtime_checkable
 class Policy(Protocol):
     """Scores tokens the policy already wrote, possibly under an altered context."""
