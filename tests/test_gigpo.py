@@ -106,6 +106,31 @@ def test_similarity_joins_at_the_threshold_and_leaves_unknown_states_alone() -> 
     assert similar_groups(one, np.array([1, -1, 0, -1]), names, 0.4).tolist() == [0, 1, 0, 2]
 
 
+def test_similar_states_depend_on_the_order_and_equal_ones_do_not() -> None:
+    # b is like a and like c, which are not alike: whoever comes first decides whether all three meet
+    first = {"a": "0000", "b": "0011", "c": "1111"}
+    step: dict[float | None, dict[str, dict[str, float]]] = {0.5: {}, None: {}}
+    for order in ("abc", "bac"):
+        batch = ap.Batch.from_turns(
+            [[1]] * 3, outcome=[float(name == "a") for name in order], group=[0] * 3,
+            state=[key for name in order for key in (first[name], None)],
+        )  # fmt: skip
+        for similarity, found in step.items():
+            credit = _gigpo(batch, similarity=similarity)
+            found[order] = dict(zip(order, credit.parts["step"].tolist(), strict=True))
+    assert step[0.5]["abc"] == pytest.approx({"a": 0.5, "b": -0.5, "c": 0.0})
+    assert step[0.5]["bac"] == pytest.approx({"a": 2 / 3, "b": -1 / 3, "c": -1 / 3})
+    assert step[None]["abc"] == step[None]["bac"]
+
+
+@pytest.mark.parametrize("statistics", ["trajectory", "row"])
+def test_long_rollouts_weigh_more_in_the_code_than_in_the_paper(statistics: str) -> None:
+    batch = ap.Batch.from_turns([[1], [1] * 9], outcome=[1.0, 0.0], group=[0, 0], state=[None] * 12)
+    episode = _gigpo(batch, statistics=statistics).parts["episode"]
+    expected = [0.5, -0.5] if statistics == "trajectory" else [0.9, -0.1]
+    np.testing.assert_allclose(episode, np.repeat(expected, [1, 9]))
+
+
 def test_similarity_needs_texts_and_a_ratio() -> None:
     batch = _card(state=[("cell", i) for i in range(12)])
     with pytest.raises(BatchError, match="keys must be strings"):

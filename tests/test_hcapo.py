@@ -83,6 +83,19 @@ def test_scope_timestep_compares_turns_at_the_same_position() -> None:
     assert_allclose(credit.parts["micro"], [half, 0.0, -half], atol=5e-5)  # nobody else reached turn 1
 
 
+def test_hindsight_never_tells_the_turns_of_a_failure_apart() -> None:
+    rng = np.random.default_rng(0)
+    batch = Batch.from_turns([[2] * 4, [1] * 3, [3] * 2], outcome=[1.0, 0.0, 0.0], group=[0] * 3)
+    for scores in rng.exponential(3.0, size=(5, 17)):
+        # smoothing, clips and the scope of the statistics change nothing of it
+        for options in ({}, {"smooth": 0.5}, {"low": 0.0, "high": 9.0}, {"do_no_harm": False}):
+            credit = _hcapo(batch, hindsight_logp=-scores, **options)
+            assert np.ptp(credit.unit[:4]) > 0
+            assert np.ptp(credit.unit[4:7]) == 0.0
+            assert np.ptp(credit.unit[7:]) == 0.0
+            assert (credit.parts["micro"][4:] < 0).all()
+
+
 def test_no_reward_at_all_gives_no_credit_at_all() -> None:
     assert_array_equal(_hcapo(_batch(outcome=[0.0, 0.0]), hindsight_logp=_LOGP).unit, 0.0)
 

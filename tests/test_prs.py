@@ -92,6 +92,18 @@ def test_an_answer_that_could_not_be_judged_is_left_out_of_everything() -> None:
     assert nothing.diagnostics["unjudged"] == 1.0
 
 
+def test_nulls_that_leave_one_rollout_of_a_prompt_are_no_error() -> None:
+    batch = Batch.from_turns([[1]] * 4, group=[0, 0, 1, 1])
+    given: dict[str, Any] = {"calls_parse": [1.0] * 4, "format_ok": [1.0] * 4, "answer_quality": [np.nan, 0.5, 1.0, 0.0]}
+    zero, raw = assign(batch, "prs", **given), assign(batch, "prs", single="raw", **given)
+    assert isinstance(zero, Credit)
+    assert isinstance(raw, Credit)
+    assert_allclose(zero.unit, [0, 0, 0.7071, -0.7071], atol=1e-4)
+    assert_allclose(raw.unit[:2], [0, 0.6], atol=1e-4)
+    with pytest.raises(BatchError, match=r"prompt 1 has a single member \(item 2\)"):
+        assign(batch.take([0, 1, 2]), "prs", **{name: values[:3] for name, values in given.items()})
+
+
 def test_worked_example_of_value_sampling() -> None:
     seen = {}
     for seed in range(12):

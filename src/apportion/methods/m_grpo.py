@@ -103,6 +103,8 @@ def m_grpo(
     sub_reward: "paper"; "released" is the code's, f if r is above 0.1, else 0.1 f, without an expert.
     ratio: "sequence", the product of the ratios of all policy tokens of a trajectory; "token", as released.
     rng: what the alignment is drawn from, a generator or a seed; 0 where none is given. (``ap.assign`` hands its own on.)
+    Prompts share no statistics, but one stream of draws: a log credited piece by piece picks other calls of
+    rollouts that have fewer or more than d, in the same way each time.
     Clip 0.2 / 0.28 in the scripts, the trainer's business here.
 
     All rewards of an agent equal, or K = 1 with one call: 0 exactly. In a loss over all trajectories at once

@@ -80,8 +80,9 @@ def prs(
     count as passed at 1 and earn their share of r_1 and of r_2 - r_1 below it. With shaping="staged" they are the
     reward and the batch's own is not read. Null (NaN): an answer that could not be judged, null only where it matters
     (its stages before were passed): the trajectory is not scored, gets 0, and enters no statistic (diagnostic
-    ``unjudged``, a share). :func:`length_aware_bleu` is q for short answers, :func:`judged` for long ones;
-    :func:`staged` is the rule for any number of stages.
+    ``unjudged``, a share); the only one left of its prompt gets 0 (with single="raw": its reward).
+    :func:`length_aware_bleu` is q for short answers, :func:`judged` for long ones; :func:`staged` is the rule for any
+    number of stages.
     shaping: "none" leaves the batch's rewards as they are (VSPO by itself). points: r_1, r_2.
     sampling: "value" is VSPO: the credit is of the batch's ``rows`` it names, prompts that stay in order, then those
     drawn (copies share their group; a smaller prompt in place of a larger one makes the batch smaller). If all
@@ -120,8 +121,11 @@ def prs(
         )
     judged_ = ~np.isnan(reward)
     known = np.where(judged_, reward, 0.0)
-    if sampling == "value" or not judged_.any():
+    if sampling == "value":
         single = "zero"  # a prompt with one rollout is flat
+    elif single == "error":
+        standardise(batch.reward, over, single=single, what="prompt")  # refuses prompts that had one rollout to begin with
+        single = "zero"
     a = standardise(known, over, spread=spread, eps=eps, counted=judged_, single=single)
     a = np.where(judged_, a, 0.0)
     found = {"unjudged": float(1 - judged_.mean())}

@@ -79,7 +79,7 @@ def ragen(
 
     The credit is that of ``batch.take(rows)``, the kept prompts with all their rollouts; prompts are kept whole, so
     their order and statistics are as before. R (N,) is the total reward. value: V before every
-    token, shape (T,), read at policy tokens by "gae" and "bi_level" only.
+    token, shape (T,), read at policy tokens by "gae" and "bi_level" only; after the last one it is 0, cut off or not.
 
     estimator: "grpo", one value per trajectory (StarPO with GRPO, the default); "gae", one per policy token, with
     gamma = lam = 1 (StarPO with PPO; StarPO-S is this with share=0.25); "bi_level", the repository's option of
@@ -98,7 +98,7 @@ def ragen(
     loss.denominator: "sequence". Token rewards before the end of a turn (KL penalties) stay where they are; with
     "bi_level" they reach no earlier turn.
 
-    With share=1, "grpo" is ``grpo`` and "gae" is ``gae`` with whiten=True. With one turn per trajectory
+    With share=1, "grpo" is ``grpo`` and "gae" is ``gae`` with whiten=True (without ``bootstrap``). With one turn per trajectory
     "bi_level" is "gae", whatever gamma_turn.
 
     Source: Wang et al. (2504.20073), RAGEN-AI/RAGEN ``ragen/trainer/core_algos.py``
