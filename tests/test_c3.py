@@ -277,3 +277,19 @@ def test_equal_rewards_are_exactly_nothing_whatever_the_size_of_the_teams() -> N
     three = Batch.from_turns([[1]] * 3, outcome=[0.3] * 3, group=[0] * 3, node=[0, 1, 2], parent=[-1] * 3)
     for variant, q in (("value_only", [0.1] * 3), ("value_assisted", [0.1, 0.5, 0.7])):
         assert_array_equal(_c3(three, variant=variant, q=q, alpha=0.0, normalise=False).token, 0.0)
+
+
+def test_with_fresh_siblings_every_message_has_its_own_alternatives_even_in_a_tree() -> None:
+    tree = Batch.from_turns(
+        [[1, 1], [1, 1], [1]], outcome=[1.0, 0.0, 0.0], group=[0] * 3, node=[0, 1, 0, 2, 3], parent=[-1, 0, -1, 0, -1]
+    )  # fmt: skip
+    bare = tree.with_columns(node=None, parent=None)
+    found = []
+    for batch in (tree, bare):
+        sampler = FakeSampler(answer=lambda prefix: [1.0, 0.0])
+        credit = _c3(batch, sampler=sampler, siblings="fresh", k=2, normalise=False)
+        assert sampler.asked == [("prefix", [0, 1, 3, 4, 6])]
+        assert credit.scored is not None
+        assert credit.scored.all()
+        found.append(credit.token)
+    assert_array_equal(found[0], found[1])

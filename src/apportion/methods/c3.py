@@ -22,16 +22,20 @@ Baseline = Literal["leave_one_out", "full_mean"]
 Siblings = Literal["recorded", "fresh"]
 
 
-def collect(batch: Batch, sampler: Sampler, *, rng: np.random.Generator, k: int = 3) -> Evidence:
+def collect(
+    batch: Batch, sampler: Sampler, *, rng: np.random.Generator, k: int = 3, siblings: Siblings = "recorded"
+) -> Evidence:  # fmt: skip
     """Rewards of ``k`` rollouts that write each message anew and then go on to the end, shape (turns, k).
 
-    Each is an alternative to the recorded message, from the transcript before it, with one leaf. With the columns
-    ``node`` and ``parent`` messages that leave the same node share their alternatives, asked for once. (``q`` is null.)
+    Each is an alternative to the recorded message, from the transcript before it, with one leaf. Recorded siblings,
+    which leave the same node, share their alternatives, asked for once; with siblings="fresh" each message has its
+    own. (``q`` is null.)
     """
     if k < 1:
         raise OptionError(f"k = {k}: expected at least one alternative")
-    both = batch.node is not None and batch.parent is not None
-    asked = np.flatnonzero(firsts(_contexts(batch))) if both else np.arange(batch.n_turns)
+    check_word(siblings, Siblings, "siblings")
+    shared = siblings == "recorded" and batch.node is not None and batch.parent is not None
+    asked = np.flatnonzero(firsts(_contexts(batch))) if shared else np.arange(batch.n_turns)
     got = sampler.continuations(batch, batch.prefix_before[asked], k, rng)
     values = np.asarray(got.values, dtype=np.float64)
     if values.shape != (asked.size, k):
