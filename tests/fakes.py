@@ -65,6 +65,22 @@ class FakeSampler:
         values = rng.integers(0, 2, batch.count("group")).astype(np.float64)
         return Asked(values, Bill(generated=10.0 * values.size))
 
+    def actions(self, batch: Batch, prefixes: Array, k: int, rng: np.random.Generator) -> tuple[Batch, Bill]:
+        """Actions of two tokens after as many of context as turns stand before; a token costs 1."""
+        self.asked.append(("prefix", prefixes.tolist()))
+        owner = batch.within("prefix", "trajectory")[prefixes]
+        before = prefixes - batch.prefix_offsets[owner]
+        lengths = np.repeat(before, k) + 2
+        ends = np.cumsum(lengths)
+        action = np.zeros(ends[-1], dtype=np.bool_)
+        action[ends - 1] = action[ends - 2] = True
+        drawn = -rng.exponential(1.0, action.size) * action
+        columns = {name: drawn for name in ("logp", "ref_logp") if getattr(batch, name) is not None}
+        group = [f"{batch.trajectory.name(int(i))}@{n}" for i, n in zip(owner, before, strict=True) for _ in range(k)]
+        ids = rng.integers(0, 6, action.size)
+        new = Batch.from_turns(lengths[:, None].tolist(), action=action, ids=ids, group=group, **columns)
+        return new, Bill(generated=2.0 * k * prefixes.size)
+
     def _column(self, batch: Batch, name: str, owner: Array, kept: Array, rng: np.random.Generator) -> list[Any]:
         axis = "token" if name == "action" else batch.columns()[name]["axis"]
         held = getattr(batch, name)

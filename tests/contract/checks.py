@@ -256,6 +256,7 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
     c3="alternatives drawn anew may have earned something else", ccpo="so may rollouts without an agent",
     sharp="so may they here", prs="it reads points of stages, not rewards",
     agentprm="a model's promises tell steps apart",
+    archer="critics' values are credit by themselves",
     remax="the greedy rollout may have earned something else", turn_level_reward="rewards of turns are left",
     a2tgpo="gains of belief are rewards of their own", deltabelief="so they are here, beside the length of the game",
 )  # fmt: skip
@@ -431,8 +432,9 @@ def what_a_source_answers_is_evidence_for_it(method: Method, seed: int) -> None:
     assert wanted <= set(found.arrays) <= (set() if method.grows else set(method.evidence))
     assert (found.batch is not None) == method.grows
     assert found.bill.price(dict.fromkeys(asdict(found.bill), 1.0)) > 0
-    credit = ap.assign(batch, method.id, rng=seed, **{method.source: SOURCES[method.source]()})
-    assert credit.bill == found.bill
+    learns = method.grows and method.fit is not None  # what is credited is new: what is known of it must be learned
+    credit = ap.assign(batch, method.id, rng=seed, fit=learns, **{method.source: SOURCES[method.source]()})
+    assert learns or credit.bill == found.bill
     assert isinstance(credit, Credit)
     assert np.isfinite(credit.token).all()
 
