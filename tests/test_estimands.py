@@ -39,7 +39,7 @@ def brute(r: Rollouts, i: int, kept: tuple[int, ...]) -> float:
             chance = float(a == r.actions[i, t]) if t in kept else float(pi[task.context[p, t, s], a])
             if chance:
                 row = task.kernels[task.kernel_of[p, t], s, a]
-                total += chance * sum(float(row[u]) * walk(t + 1, u) for u in np.flatnonzero(row))
+                total += chance * float(sum(float(row[u]) * walk(t + 1, u) for u in np.flatnonzero(row).tolist()))
         return total
 
     return walk(0, int(r.states[i, 0]))
@@ -80,7 +80,7 @@ def test_leave_one_out_draws_one_choice_anew_and_keeps_the_later_ones() -> None:
             return float(task.success[p, s])
         a = first if first >= 0 else int(r.actions[i, t])
         row = task.kernels[task.kernel_of[p, t], s, a]
-        return sum(float(row[u]) * open_loop(i, t + 1, u, -1) for u in np.flatnonzero(row))
+        return float(sum(float(row[u]) * open_loop(i, t + 1, u, -1) for u in np.flatnonzero(row).tolist()))
 
     found = leave_one_out(r)
     for i in range(4):
@@ -99,7 +99,7 @@ def test_estimands_agree_where_forks_add_up_and_part_where_they_do_not() -> None
     """Exactly where the policy cannot see what happened before; one that does acts on it, and this is credit too."""
     found = {}
     for kind in ("additive", "and", "or", "xor", "order"):
-        r = rollouts_of(interaction("own/x", kind=kind, title="x", hidden=kind == "additive"), 400)  # type: ignore[arg-type]
+        r = rollouts_of(interaction("own/x", kind=kind, title="x", hidden=kind == "additive"), 400)
         made = estimands(r)
         with oracle():
             found[kind] = {n: correlation(made.advantage, getattr(made, n)) for n in ("leave_one_out", "shapley")}
