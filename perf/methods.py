@@ -97,6 +97,9 @@ def evidence(method: Method, b: ap.Batch, seed: int = 0) -> Evidence:
     found: Evidence = {}
     for name, axis in method.evidence.items():
         if getattr(b, name, None) is None:
+            if name == "error_step":
+                found[name] = rng.integers(-1, np.bincount(b.within("step", "trajectory"))).astype(np.float64)
+                continue
             rubric = getattr(sys.modules[method.function.__module__], "RUBRIC", None)
             values = rng.uniform(-1.0, 1.0, b.count(axis)) if rubric is None else rng.choice(rubric.levels, b.count(axis))
             values = np.abs(values) if name in SHARES else values

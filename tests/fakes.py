@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apportion.batch import Batch
-from apportion.evidence import Asked, Bill, Rubric
+from apportion.evidence import Asked, Bill, Intervention, Rubric
 from apportion.ids import Codes
 from apportion.words import Axis, Provenance
 
@@ -80,6 +80,20 @@ class FakeSampler:
         ids = rng.integers(0, 6, action.size)
         new = Batch.from_turns(lengths[:, None].tolist(), action=action, ids=ids, group=group, **columns)
         return new, Bill(generated=2.0 * k * prefixes.size)
+
+    def intervene(self, batch: Batch, rng: np.random.Generator) -> Intervention:
+        """A wrong step anywhere in each rollout and two tokens in its place; reading costs a token each, writing 2."""
+        self.asked.append(("trajectory", list(range(batch.n_trajectories))))
+        owner = batch.within("step", "trajectory")
+        step = np.floor(rng.random(batch.n_trajectories) * np.bincount(owner))
+        length = np.diff(batch.offsets("step"))
+        lengths = [[*length[owner == i][: int(t)].tolist(), 2] for i, t in enumerate(step)]
+        parts: dict[str, Any] = {} if batch.step_offsets is None else {"steps": lengths}
+        turns = lengths if batch.step_offsets is None else [[sum(x)] for x in lengths]
+        names = [f"edited {name}" for name in batch.trajectory.to_list()]
+        edited = Batch.from_turns(turns, trajectory=names, group=batch.group, **parts)
+        bill = Bill(generated=2.0 * step.size, scored=float(batch.n_tokens))
+        return Intervention(step, edited, np.zeros(step.size, dtype=bool), bill)
 
     def _column(self, batch: Batch, name: str, owner: Array, kept: Array, rng: np.random.Generator) -> list[Any]:
         axis = "token" if name == "action" else batch.columns()[name]["axis"]

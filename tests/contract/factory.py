@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion import Batch
+from apportion import Batch, Spans
 from apportion.ids import Codes
 from apportion.registry import Method
 from apportion.words import Axis
@@ -64,6 +64,8 @@ def evidence(name: str, axis: Axis, batch: Batch, rng: np.random.Generator, leve
         return np.array(getattr(batch, name))
     if levels:
         return rng.choice(levels, batch.count(axis))
+    if name == "error_step":  # -1: none
+        return np.floor(rng.random(batch.n_trajectories) * (np.bincount(batch.within("step", "trajectory")) + 1)) - 1
     values = rng.uniform(-1.0, 1.0, batch.count(axis))
     if name in SHARES:
         return np.abs(values)
@@ -118,8 +120,29 @@ def rollouts(rng: np.random.Generator, shapes: tuple[int, ...]) -> Batch:
         bootstrap=np.where(cut, 0.5, 0.0),
         success=rng.random(n) < 0.5,
         limit=64,
+        spans=_spans([t["action"] for t in turns_], [t["node"] % 3 == 0 for t in turns_], ends),
         **tokens,
     )
+
+
+def _spans(action: list[Any], switch: list[bool], last: Int) -> dict[str, Spans]:
+    """Options that begin where a turn switches; of its policy tokens one decides and one says the subgoal, if there are enough."""
+    lengths = [len(a) for a in action]
+    edge = np.concatenate(([0], np.cumsum(lengths)))
+    opens = np.array(switch)
+    opens[np.concatenate(([0], last[:-1] + 1))] = True
+    begin = edge[:-1][opens]
+    start: list[int] = []
+    end: list[int] = []
+    label: list[str] = []
+    for at, mask in zip(edge[:-1].tolist(), action, strict=True):
+        own = (at + np.flatnonzero(mask)).tolist()
+        names = ("switch", "subgoal")[: max(len(own) - 1, 0)]
+        start += own[: len(names) + 1]
+        end += [t + 1 for t in own[: len(names)]] + [own[-1] + 1]
+        label += [*names, "action"]
+    table = Spans(np.array(start), np.array(end), tuple(label))
+    return {"option": Spans(begin, np.append(begin[1:], edge[-1])), "part": table}
 
 
 def _turn(rng: np.random.Generator, node: int, parent: int) -> dict[str, Any]:
@@ -154,8 +177,26 @@ def index(batch: Batch, axis: Axis, order: Int) -> Int:
     if axis in ("episode", "group"):  # numbered by first appearance
         whole = batch.within("trajectory", axis)[order]
         return whole[np.sort(np.unique(whole, return_index=True)[1])]
-    owner = batch.within(axis, "trajectory")
+    owner = _owner(batch, "part") if axis == "segment" else batch.within(axis, "trajectory")
     return np.concatenate([np.flatnonzero(owner == i) for i in order])
+
+
+def _owner(batch: Batch, table: str) -> Int:
+    return batch.within("token", "trajectory")[batch.spans[table].start]
+
+
+def _moved(batch: Batch, order: Int) -> dict[str, Spans]:
+    """Span tables whose trajectories are put in this order."""
+    old = batch.offsets("trajectory")
+    new = np.concatenate(([0], np.cumsum(np.diff(old)[order])))[:-1]
+    moved = {}
+    for name, table in batch.spans.items():
+        owner = _owner(batch, name)
+        at = np.concatenate([np.flatnonzero(owner == i) for i in order])
+        shift = np.concatenate([np.full(int((owner == i).sum()), new[j] - old[i]) for j, i in enumerate(order)])
+        label = tuple(table.label[i] for i in at) if table.label else ()
+        moved[name] = Spans(table.start[at] + shift, table.end[at] + shift, label)
+    return moved
 
 
 def reorder(given: Case, method: Method, order: Int) -> Case:
@@ -179,6 +220,7 @@ def reorder(given: Case, method: Method, order: Int) -> Case:
         action=batch.action[at["token"]],
         trajectory=[batch.trajectory.name(int(i)) for i in order],
         limit=batch.limit,
+        spans=_moved(batch, order),
         **columns,
     )
     return Case(moved, {n: v[at[method.evidence[n]]] for n, v in given.evidence.items()})
@@ -201,6 +243,7 @@ def row_per_turn(given: Case) -> Case:
             trajectory_rows=batch.trajectory_turns,
             action=batch.action,
             trajectory=batch.trajectory,
+            spans=batch.spans,
             **columns,
         ),
         given.evidence,

@@ -105,8 +105,8 @@ def a2tgpo(
     ones. Rollouts without a gain (one turn): GRPO with the population's spread. Equal outcomes: gains still tell
     turns apart. A gain of exactly 0 counts like any other (the code takes it for no turn at all), and turns are
     told by their indices (the code's loss looks for changes of the advantage and so joins equal neighbours).
-    A turn beside a null (NaN) has no known gain: it enters no statistic, no sum and no m, and ``scored`` is False
-    there; diagnostics["asked"] is the share of gains that are known.
+    A turn beside a null (NaN) has no known gain: that enters no statistic, no sum and no m, and the turn has what is known
+    of later ones and the outcome; diagnostics["asked"] is the share of gains that are known.
 
     Biased: the answer's probability can rise without the chance of success, and a z-score is no advantage.
 
@@ -144,7 +144,7 @@ def a2tgpo(
     scale = 1.0 + width * np.tanh(n / 2.0)  # 2 sigmoid(n) - 1
     told = known[~last]
     return Credit.of(
-        batch, "turn", gained + outcome, parts={"gain": gained, "outcome": outcome}, scored=known | last,
+        batch, "turn", gained + outcome, parts={"gain": gained, "outcome": outcome},
         loss=Loss(
             ratio="turn", clip=np.stack([1.0 - scale * clip_low, 1.0 + scale * clip_high], axis=1), denominator="sequence"
         ),
