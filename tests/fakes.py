@@ -166,3 +166,20 @@ class FakeJudge:
         values = rng.uniform(-1, 1, n) if rubric is None else rng.choice(rubric.levels, n)
         values[list(self.mute)] = np.nan
         return Asked(values, Bill(judge_calls=float(values.size)))
+
+
+@dataclass
+class FakeAuthor:
+    """Gives these answers one after the other, the last one for ever; by default a program both kinds of request accept.
+
+    ``asked`` holds the requests. An answer costs a call.
+    """
+
+    answers: Sequence[str] = ()
+    provenance: Provenance = "model_judgement"
+    asked: list[str] = field(default_factory=list)
+
+    def write(self, request: str, rng: np.random.Generator) -> tuple[str, Bill]:
+        self.asked.append(request)
+        answers = self.answers or ("```python\nreturn mean(q)\n```" if "- q:" in request else "[seen, written, position]",)
+        return answers[min(len(self.asked), len(answers)) - 1], Bill(judge_calls=1.0)

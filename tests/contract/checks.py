@@ -21,7 +21,7 @@ from apportion.errors import ApportionError, MissingColumn, OptionError
 from apportion.evidence import Evidence, Learned
 from apportion.registry import Method, keywords
 
-from ..fakes import FakeJudge, FakePolicy, FakeSampler
+from ..fakes import FakeAuthor, FakeJudge, FakePolicy, FakeSampler
 from .factory import SHAPES, Case, case, index, renamed, reorder, rollouts, row_per_turn
 
 Check = Callable[[Method, int], None]
@@ -256,9 +256,10 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
     sharp="so may they here", prs="it reads points of stages, not rewards",
     agentprm="a model's promises tell steps apart",
     archer="critics' values are credit by themselves",
-    hiper="so are a critic's three values", remax="the greedy rollout may have earned something else", turn_level_reward="rewards of turns are left",
+    hiper="so are a critic's three values",
+    remax="the greedy rollout may have earned something else", turn_level_reward="rewards of turns are left",
     a2tgpo="gains of belief are rewards of their own", deltabelief="so they are here, beside the length of the game",
-    int="it clones what was edited, and reads no rewards",
+    int="it clones what was edited, and reads no rewards", qllm="agents' values are credit by themselves",
 )  # fmt: skip
 def equal_rewards_teach_nothing(method: Method, seed: int) -> None:
     """Rollouts that all end alike say nothing about what to do (undiscounted, none cut off)."""
@@ -417,7 +418,7 @@ def every_option_refuses_nonsense_words(method: Method, seed: int) -> None:
 
 # --- how it comes by evidence --------------------------------------------------------------------------
 
-SOURCES: dict[str, Any] = {"sampler": FakeSampler, "policy": FakePolicy, "judge": FakeJudge}
+SOURCES: dict[str, Any] = {"sampler": FakeSampler, "policy": FakePolicy, "judge": FakeJudge, "author": FakeAuthor}
 #: columns that fake branches do not fill, or that the methods here do not look at
 PLAIN = ("token_reward", "turn_reward", "process", "truncated", "bootstrap", "success", "step_offsets", "limit")
 
