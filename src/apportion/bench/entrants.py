@@ -16,6 +16,7 @@ from ..credit import Credit, relabelled
 from ..errors import OptionError
 from ..pipeline import assign, learn
 from ..registry import keywords, methods
+from .editors import SimulatedEditor
 from .layouts import rows_of, to_batch
 from .records import Layout
 from .samplers import TabularSampler
@@ -23,7 +24,7 @@ from .sources import SimulatedJudge, SimulatedPolicy, exact_credit, fork_spans
 from .tabular import Float, Int, Task
 from .world import Rollouts, roll
 
-Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "forks", "truth"]
+Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "editor", "forks", "truth"]
 
 #: What learned parts use on texts as simple as these: hash buckets, and folds of cross-fitting.
 FIT: Mapping[str, Any] = {"buckets": 256, "folds": 2}
@@ -55,12 +56,12 @@ class Entrant:
     @property
     def oracle(self) -> bool:
         """Whether its evidence touches the truth; such rows never enter a ranking."""
-        return self.ask in ("truth", "judge", "policy", "forks")
+        return self.ask in ("truth", "judge", "policy", "editor", "forks")
 
     @property
     def paid(self) -> bool:
         """Whether it costs more than the rollouts and one backward pass."""
-        return self.ask in ("fit", "sampler", "judge", "policy")
+        return self.ask in ("fit", "sampler", "judge", "policy", "editor")
 
     def fits(self, layout: Layout) -> bool:
         """Whether it can enter on rollouts of this kind."""
@@ -143,6 +144,8 @@ def run_entrant(
         ask["fit"] = True
     elif entrant.ask == "sampler":
         ask["sampler"] = TabularSampler(rollouts)
+    elif entrant.ask == "editor":
+        ask["sampler"] = SimulatedEditor(rollouts, **entrant.source)
     elif entrant.ask == "forks":
         batch = batch.with_columns(spans={"planning": fork_spans(rollouts, batch)})
     elif entrant.ask == "judge":

@@ -68,7 +68,7 @@ def collect(
         prefix = made.edited.step_prefix_offsets[row[good]] + at
         values, cost = _continue(made.edited, sampler, prefix, k, rng)
         after, bill = mean_answer(values, good.size, k), bill + cost
-        kept = np.greater(values, above).any(axis=1, initial=not filtered)  # null is not above
+        kept = np.array((values > above).any(axis=1)) if filtered else kept  # null is not above
     items, at, after = good[kept], at[kept], after[kept]
     if form != "clone" and items.size:
         before, cost = _original(asked, sampler, items, at, k, rng)

@@ -99,7 +99,7 @@ def replay_provenance(look: Look) -> Given:
     ask, where = look.entrant.get("ask"), (look.at("entrants", look.own, "ask"),)
     if ask is None:
         return "the manifest does not say what the method asks for"
-    if ask != "sampler":
+    if ask not in ("sampler", "editor"):
         return "not_applicable", None, where, f"it asks for no continuation (ask: {ask})"
     why = "the simulated world keeps its whole state"
     return (
