@@ -24,6 +24,8 @@ from .sources import Evidence
 
 #: Rows of dense features handled at a time.
 _CHUNK = 8192
+#: Rounds end where no prediction moves by more than this.
+_STILL = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ def fit_promise(
     buckets: int,
     actions: int,
 ) -> LearnedPromise:
-    """``rounds`` times: targets from the present predictions, then the minimum of both losses, solved exactly.
+    """Up to ``rounds`` times: targets from the present predictions, then the minimum of both losses, solved exactly.
 
         mean_t (M_t - Q_t)^2 / 2 + beta mean_{t>0} ((M_t - M_{t-1}) - (Q_t - Q_{t-1}))^2 / 2 + penalty |w - w_0|^2 / 2
 
@@ -91,11 +93,15 @@ def fit_promise(
         origin = np.zeros(buckets + 1) if old is None else np.delete(old.weights[k], buckets)
         inverse = np.linalg.inv(gram[[f for f in range(rows) if f != k]].sum(axis=0) + np.diag(penalty))
         row, use = np.full(owner.size, k), mine[owner]
+        m = predict(weights, row, seen)
         for _ in range(rounds):
-            m, w = predict(weights, row, seen), np.delete(weights[k], buckets)
+            w = np.delete(weights[k], buckets)
             q = promise_targets(m, batch.reward, bounds, gamma=gamma, lam=lam, start=zero, terminal=terminal)[1]
             w = w + inverse @ (_moments(seen, q - m, inner, use, buckets, change) - penalty * (w - origin))
             weights[k, :buckets], weights[k, -1] = w[:-1], w[-1]
+            m, last = predict(weights, row, seen), m
+            if np.abs(m - last)[use].max() < _STILL:
+                break
     bill = Bill(trained=float(batch.action.sum()))
     return LearnedPromise(Linear("step", actions, weights, keys, fold), bill)
 

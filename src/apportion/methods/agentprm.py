@@ -41,7 +41,7 @@ def fit(
         L = L_Q + beta L_A,    L_Q = mean_t (M_t - Q_t)^2 / 2,    L_A = mean_{t>0} ((M_t - M_{t-1}) - (Q_t - Q_{t-1}))^2 / 2
 
     A cross-fitted linear model of hashed text features (``evidence.promise``) in place of a language model with a scalar
-    head. beta: the paper's 1. rounds: how often targets are made anew; with lam .95 each carries outcomes some 20
+    head. beta: the paper's 1. rounds: how often, at most, targets are made anew; with lam .95 each carries outcomes some 20
     steps back (the paper trains up to 5 epochs of many updates). state: what an earlier batch taught, to go on from;
     it counts as much as ``memory`` trajectories. The bill counts one pass over the batch.
     """
