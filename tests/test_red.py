@@ -44,6 +44,7 @@ def test_worked_example_of_the_card() -> None:
 def test_worked_critic_free_rule_of_the_card() -> None:
     credit = _red(_batch(), **_SPARSE, beta=0.1)
     assert_allclose(credit.token, [1.345, 0.675, 1.855, 0.925, -1.215, -1.185], atol=5e-5)
+    assert_array_equal(credit.unit, credit.token)
     assert_allclose(credit.parts["sequence"] + credit.parts["token"], credit.token)
     assert_allclose(_red(_batch(), **_SPARSE, beta=0.1, alpha=0.0).token, [1.2] * 4 + [-1.2] * 2)
 
@@ -92,9 +93,7 @@ def test_with_a_critic_it_is_gae_on_the_redistributed_rewards() -> None:
     with pytest.raises(MissingColumn, match="value"):
         _red(_batch(), **_SPARSE, form="gae")
     cut = batch.with_columns(truncated=[True, False], bootstrap=[0.5, 0.7])
-    assert_allclose(
-        _red(cut, **_SPARSE, form="gae", gamma=1.0, lam=1.0).token[0] - got.token[0] * 0, r[:4].sum() + 0.5 - value[0]
-    )
+    assert_allclose(_red(cut, **_SPARSE, form="gae", gamma=1.0, lam=1.0).token[0], r[:4].sum() + 0.5 - value[0])
 
 
 def test_what_an_observation_brings_is_paid_to_the_token_before_it() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from ..batch import Batch
 from ..errors import BatchError, OptionError
 from ..ops.features import NONE, join, mix, sequence_hash
-from ..ops.scans import first_active
+from ..ops.scans import first_active, prefix_sum
 from ..structure import Bool, Float, Int
 from ..words import Axis, check_word
 from .bill import Bill
@@ -259,9 +259,9 @@ class _OfText:
 def _running(batch: Batch, axis: Axis, prompt: Float, each: Float) -> Float:
     """prompt + what the units before each one contribute, shape (n,)."""
     owner = batch.within(axis, "trajectory")
-    total = np.cumsum(each) - each
-    starts = np.searchsorted(owner, np.arange(batch.n_trajectories))
-    running: Float = prompt[owner] + total - total[starts][owner]
+    offsets = np.searchsorted(owner, np.arange(batch.n_trajectories + 1))
+    # trajectory by trajectory: a sum over all of them would hand on, by rounding, what others were told
+    running: Float = prompt[owner] + prefix_sum(each, offsets) - each
     return running
 
 

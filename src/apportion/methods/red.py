@@ -132,9 +132,8 @@ def red(
         return Credit(batch, "token", base, base, diagnostics=found)
     mean = total / batch.action_count("trajectory")
     own = np.where(batch.action, alpha * (r - mean[owner]), 0.0)
-    return Credit(
-        batch, "token", base + own, base + own, parts={"sequence": base, "token": own}, diagnostics=found
-    )  # fmt: skip
+    token = base + own
+    return Credit(batch, "token", token, token, parts={"sequence": base, "token": own}, diagnostics=found)
 
 
 def at_policy_tokens(scores: Float, ends: Int, policy_ends: Int, empty: float) -> tuple[Float, float]:
