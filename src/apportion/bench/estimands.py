@@ -25,6 +25,9 @@ from .world import Rollouts
 Reference = Literal["policy", "uniform"]
 Downstream = Literal["policy", "best"]
 
+#: The estimands besides the advantage.
+OTHERS = ("contrast", "leave_one_out", "shapley", "difference", "team_shapley")
+
 #: More players than this would need more coalitions than are worth waiting for.
 MOST = 10
 

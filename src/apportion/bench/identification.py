@@ -6,9 +6,11 @@ import numpy as np
 
 from ..ops.groups import firsts
 from .entrants import Outcome
+from .estimands import OTHERS, estimands
 from .layouts import choices, situation
 from .oracle import oracle, truth
-from .tabular import Float
+from .tabular import Bool, Float, Int
+from .world import Rollouts
 
 PAIRS = 20_000
 
@@ -20,8 +22,10 @@ def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict
     than epsilon: Pearson of the differences, and how often they point the same way (ties count
     half). fork_ap: average precision of |credit| at finding turns with |A| > epsilon. leak_routine:
     share of all |credit| on turns with |A| <= epsilon. leak_luck: correlation of credit with
-    what the environment's dice did right after the turn. Only turns that enter the loss count, a turn
+    what the environment's dice did right after the turn. silent: share of the choices at forks that the method says
+    nothing about: credit 0, or not scored. Only turns that enter the loss count, a turn
     shared by several rows once; coverage is their share. NaN where undefined.
+    correlation:E and sign:E say the same against another estimand E (see :mod:`.estimands`), where the task has one.
     """
     credit, rollouts = outcome.credit, outcome.rollouts
     task, batch = rollouts.task, credit.batch
@@ -32,15 +36,24 @@ def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict
         after = solved.V[where[0], where[1] + 1, rollouts.states[at.row, where[1] + 1]]
         after = np.where(where[1] + 1 == task.horizon, rollouts.reward[at.row], after)
         luck = after - solved.Q[where]
+        others = _others(rollouts, at.row, where[1])
     kept = np.bincount(batch.within("token", at.level), weights=credit.kept, minlength=at.row.size) > 0
     counted = kept & (firsts(batch.node) if batch.node is not None and at.level == "turn" else True)
     coverage = float(counted.mean())
+    said = credit.on(at.level) if credit.scored is None or credit.level != at.level else credit.on(at.level) * credit.scored
+    at_forks = task.fork[rollouts.prompt[at.row], where[1]] & counted
+    silent = float((said[at_forks] == 0).mean()) if at_forks.any() else float("nan")
     given, exact, luck = credit.on(at.level)[counted], exact[counted], luck[counted]
     if not counted.any():
-        return {**dict.fromkeys(("correlation", "sign", "fork_ap", "leak_routine", "leak_luck"), float("nan")), "coverage": 0.0}
+        nothing = dict.fromkeys(("correlation", "sign", "fork_ap", "leak_routine", "leak_luck"), float("nan"))
+        return {**nothing, "coverage": 0.0, "silent": 1.0}
     matters = np.abs(exact) > epsilon
     total = np.abs(given).sum()
     correlation, sign = _pairs(given, exact, matters, epsilon, rng)
+    more: dict[str, float] = {}
+    for name, value in others.items():
+        same = value[counted]
+        more[f"correlation:{name}"], more[f"sign:{name}"] = _pairs(given, same, np.abs(same) > epsilon, epsilon, rng)
     return {
         "correlation": correlation,
         "sign": sign,
@@ -48,10 +61,19 @@ def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict
         "leak_routine": float(np.abs(given[~matters]).sum() / total) if total > 0 else float("nan"),
         "leak_luck": _pearson(given, luck),
         "coverage": coverage,
+        "silent": silent,
+        **more,
     }
 
 
-def _pairs(given: Float, exact: Float, matters: Float, epsilon: float, rng: np.random.Generator) -> tuple[float, float]:
+def _others(rollouts: Rollouts, row: Int, time: Int) -> dict[str, Float]:
+    """Every other estimand that is defined on the task, at the batch's choices."""
+    made = estimands(rollouts)
+    found = {name: getattr(made, name)[row, time] for name in OTHERS}
+    return {name: value for name, value in found.items() if not np.isnan(value).any()}
+
+
+def _pairs(given: Float, exact: Float, matters: Bool, epsilon: float, rng: np.random.Generator) -> tuple[float, float]:
     forks = np.flatnonzero(matters)
     if not forks.size:
         return float("nan"), float("nan")
@@ -71,7 +93,7 @@ def _pearson(x: Float, y: Float) -> float:
     return float(np.corrcoef(x, y)[0, 1])
 
 
-def _average_precision(score: Float, positive: Float) -> float:
+def _average_precision(score: Float, positive: Bool) -> float:
     """Mean precision at the positives, ties ranked together (their common precision)."""
     if not positive.any() or positive.all():
         return float("nan")
