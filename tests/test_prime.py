@@ -87,10 +87,13 @@ def test_observation_tokens_enter_no_sum_and_no_mean() -> None:
         action=[True, False, True, True, False, True, True],
     )  # fmt: skip
     logp = np.insert(_REF + _Q, [1, 3], np.nan)
-    for options in ({}, {"granularity": "whole"}, {"variant": "verl"}):
-        got = _prime(spaced, prm_logp=logp, **options).token
-        assert_allclose(got[spaced.action], _prime(_batch(), **options).token, atol=1e-9)
-        assert_array_equal(got[~spaced.action], 0.0)
+    forms: list[dict[str, Any]] = [{}, {"granularity": "whole"}, {"variant": "verl"}]
+    for options in forms:
+        for whitening in (True, False):
+            credit = _prime(spaced, prm_logp=logp, whitening=whitening, **options)
+            assert_allclose(credit.token[spaced.action], _prime(_batch(), whitening=whitening, **options).token, atol=1e-9)
+            for values in (credit.token, *credit.parts.values()):
+                assert_array_equal(values[~spaced.action], 0.0)
 
 
 def test_prompts_share_the_norm_and_the_whitening_but_no_baseline() -> None:

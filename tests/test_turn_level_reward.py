@@ -73,7 +73,16 @@ def test_a_rollout_of_one_turn_among_longer_ones() -> None:
 
 
 def test_worked_three_turns_of_the_card() -> None:
-    """alpha = .5 with A^I_(1) = 1, A^I_(2) = -.5, A^O = .8 gives .95, -.1, .8: the recursion, on standardised parts."""
+    """alpha = .5 with A^I_(1) = 1, A^I_(2) = -.5, A^O = .8 for the first of three rollouts, of mean 0 and spread 1."""
+    one, two, last = (np.array(x) for x in ([1, -1, 0], [-0.5, 0.25, 0.25], [0.8, -0.4, -0.4]))
+    two += np.sqrt(0.8125) * np.array([0, 1, -1])
+    last += np.sqrt(0.52) * np.array([0, 1, -1])
+    reward = np.stack([one, two, np.zeros(3)], axis=1)
+    batch = Batch.from_turns([[1] * 3] * 3, outcome=last, turn_reward=reward.ravel(), group=["q"] * 3)
+    assert_allclose(_run(batch, alpha=0.5, eps=0.0).unit[:3], [0.95, -0.1, 0.8])
+
+
+def test_more_turns_discount_what_comes_later() -> None:
     rng = np.random.default_rng(0)
     reward, outcome = rng.normal(size=(6, 3)), rng.normal(size=6)
     reward[:, 2] = 0.0
@@ -85,7 +94,6 @@ def test_worked_three_turns_of_the_card() -> None:
 
     one, two, last = norm(reward[:, 0]), norm(reward[:, 1]), norm(outcome)
     assert_allclose(credit, np.stack([one + 0.5 * two + 0.25 * last, two + 0.5 * last, last], axis=1))
-    assert_allclose([1 - 0.25 + 0.2, -0.5 + 0.4, 0.8], [0.95, -0.1, 0.8])
 
 
 def test_a_null_turn_enters_no_statistic_and_has_no_turn_part() -> None:

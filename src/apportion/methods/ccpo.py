@@ -109,7 +109,8 @@ def ccpo(
 
     Source: 2603.21563; bhai114/ccpo, read: ``leave_one_out_rema.py`` and ``historical_normalizer.py`` (CCPO-v1),
     ``two_model_trainer.py`` (later). Ours: several helpers at once, replays, the plain mean. Votes are reconstructed
-    (no code). SEPO is not here.
+    (no code). Not here: SEPO; the factor 0.5 of a first version without history, which the spread divides out; the turns
+    that the roles take at being trained (ten steps each), which are the trainer's: train on one agent's rows at a time.
     """
     for word, words, name in ((variant, Variant, "variant"), (outcomes, Outcomes, "outcomes"), (single, Single, "single")):
         check_word(word, words, name)
