@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .batch import Batch
+from .batch import Batch, Spans
 from .credit import Credit, Preferences, relabelled
 from .errors import MissingColumn, OptionError
 from .evidence.sources import check_length
@@ -87,7 +87,7 @@ class Method:
 
     def smallest_call(self) -> tuple[Batch, dict[str, Any]]:
         """The smallest batch that works, and the evidence and options that go with it."""
-        made = eval(self.smallest, {"Batch": Batch, "np": np})
+        made = eval(self.smallest, {"Batch": Batch, "Spans": Spans, "np": np})
         return made if isinstance(made, tuple) else (made, {})
 
     def example(self) -> Credit | Preferences:

@@ -260,6 +260,7 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
     remax="the greedy rollout may have earned something else", turn_level_reward="rewards of turns are left",
     a2tgpo="gains of belief are rewards of their own", deltabelief="so they are here, beside the length of the game",
     int="it clones what was edited, and reads no rewards", qllm="agents' values are credit by themselves",
+    lare="decoded rewards tell steps apart",
 )  # fmt: skip
 def equal_rewards_teach_nothing(method: Method, seed: int) -> None:
     """Rollouts that all end alike say nothing about what to do (undiscounted, none cut off)."""

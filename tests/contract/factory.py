@@ -126,7 +126,7 @@ def rollouts(rng: np.random.Generator, shapes: tuple[int, ...]) -> Batch:
 
 
 def _spans(action: list[Any], switch: list[bool], last: Int) -> dict[str, Spans]:
-    """Options that begin where a turn switches; of its policy tokens one decides and one says the subgoal, if there are enough."""
+    """Options that begin where a turn switches; of its policy tokens one decides, one says the subgoal, if there are so many."""
     lengths = [len(a) for a in action]
     edge = np.concatenate(([0], np.cumsum(lengths)))
     opens = np.array(switch)
