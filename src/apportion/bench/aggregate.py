@@ -1,0 +1,111 @@
+"""Many tasks and seeds in one statement, with its interval (Agarwal et al. 2021, arXiv 2108.13264).
+
+Scores are tables (runs, tasks): seeds in rows, tasks in columns. Intervals come from the stratified bootstrap: runs
+are drawn with replacement within every task, so that each task keeps its share. A statistic maps (..., runs, tasks)
+to (...), so that all resamples are worked out at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..errors import BenchError
+from .statistics import Float, Int, interval, iqm
+
+
+def stratified_index(runs: int, tasks: int, count: int = 2000, seed: int = 0) -> Int:
+    """Which run of each task every resample holds, (count, runs, tasks); the same for the same arguments."""
+    if runs < 1 or tasks < 1:
+        raise BenchError(f"a table of {runs} runs and {tasks} tasks: expected at least one of each")
+    return np.random.default_rng(seed).integers(0, runs, size=(count, runs, tasks))
+
+
+def resampled(scores: Float, statistic: Callable[[Float], Float], *, count: int = 2000, seed: int = 0) -> Float:
+    """The statistic of every stratified resample of ``scores`` (runs, tasks), shape (count,)."""
+    table = _table(scores)
+    return np.asarray(statistic(_drawn(table, count, seed)), dtype=np.float64)
+
+
+def estimate(
+    scores: Float, statistic: Callable[[Float], Float], *, count: int = 2000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float, float]:
+    """(value, low, high) of a statistic of (runs, tasks); one run gives no interval (NaN)."""
+    table = _table(scores)
+    value = float(statistic(table))
+    if table.shape[0] < 2:
+        return value, math.nan, math.nan
+    return value, *interval(resampled(table, statistic, count=count, seed=seed), level)
+
+
+def overall_iqm(scores: Float) -> Float:
+    """Interquartile mean over all runs of all tasks: the mean of the middle half."""
+    return iqm(scores.reshape(*scores.shape[:-2], -1))
+
+
+def optimality_gap(scores: Float, goal: float = 1.0) -> Float:
+    """How far scores fall short of ``goal`` on average; what exceeds it makes up for nothing."""
+    return np.asarray(goal - np.minimum(scores, goal).mean(axis=(-2, -1)))
+
+
+def probability_of_improvement(x: Float, y: Float) -> Float:
+    """P(X > Y) for a random run of each on a random task; ties count half. x (n, tasks), y (m, tasks).
+
+    The Mann-Whitney statistic of every task over n m, averaged over tasks.
+    """
+    if x.shape[-1] != y.shape[-1]:
+        raise BenchError(f"x is of {x.shape[-1]} tasks, y of {y.shape[-1]}: expected the same tasks, in the same order")
+    a, b = x[..., :, None, :], y[..., None, :, :]
+    return np.asarray(((a > b) + 0.5 * (a == b)).mean(axis=(-3, -2, -1)))
+
+
+def improvement(
+    x: Float, y: Float, *, count: int = 2000, seed: int = 0, level: float = 0.95, paired: bool = True
+) -> tuple[float, float, float]:
+    """:func:`probability_of_improvement` with its interval; ``paired``: run i of both saw the same seed."""
+    a, b = _table(x), _table(y)
+    value = float(probability_of_improvement(a, b))
+    if min(a.shape[0], b.shape[0]) < 2:
+        return value, math.nan, math.nan
+    if paired and a.shape != b.shape:
+        raise BenchError(f"paired runs: x has shape {a.shape}, y {b.shape}")
+    theirs = _drawn(b, count, seed if paired else seed + 1)
+    return value, *interval(probability_of_improvement(_drawn(a, count, seed), theirs), level)
+
+
+def performance_profile(scores: Float, at: Float) -> Float:
+    """Share of runs with a score above each of ``at``, averaged over tasks; (len(at),), falling."""
+    table = _table(scores)
+    return np.asarray([(table > tau).mean() for tau in np.asarray(at, dtype=np.float64)])
+
+
+def kendall(a: Float, b: Float) -> float:
+    """Kendall's tau-b of two rankings of the same things; NaN below 2 or where one side is constant."""
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise BenchError(f"a has shape {x.shape}, b {y.shape}: expected two lists of one length")
+    if np.isnan(x).any() or np.isnan(y).any():
+        raise BenchError("a rank correlation needs values without NaN: drop the pair first")
+    first, second = np.triu_indices(x.size, 1)
+    # comparisons, not differences: infinity (never) ties with infinity
+    p, q = ((one[first] > one[second]) * 1.0 - (one[first] < one[second]) for one in (x, y))
+    scale = math.sqrt(float((p * p).sum()) * float((q * q).sum()))
+    return float((p * q).sum()) / scale if scale > 0 else math.nan
+
+
+def _drawn(table: Float, count: int, seed: int) -> Float:
+    runs, tasks = table.shape
+    drawn: Float = table[stratified_index(runs, tasks, count, seed), np.arange(tasks)]
+    return drawn
+
+
+def _table(scores: Float) -> Float:
+    table = np.asarray(scores, dtype=np.float64)
+    if table.ndim != 2 or not table.size:
+        raise BenchError(f"scores have shape {table.shape}: expected (runs, tasks)")
+    if np.isnan(table).any():
+        run, task = np.argwhere(np.isnan(table))[0]
+        raise BenchError(f"scores[{run}, {task}] is NaN: a run that was not measured cannot be aggregated, leave its task out")
+    return table
