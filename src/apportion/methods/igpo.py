@@ -117,9 +117,9 @@ def igpo(
     Biased: the answer's probability can rise without the chance of success, and a z-score is no advantage.
     With gamma = 1 and spread="none" the gains of a trajectory telescope to p_{T-1} - p_0 less their mean each.
 
-    Source: Wang et al., ICLR 2026 (2510.14967); belief, gain and reward in GuoqingWang1/IGPO (November 2025);
-    normalisation and accumulation in a third-party copy of its February 2026 ``core_algos``. The code of November
-    2025 took returns per token position less the group's mean instead.
+    Source: Wang et al., ICLR 2026 (2510.14967); GuoqingWang1/IGPO: belief, gain and reward of November 2025,
+    normalisation and accumulation at 49a8c4e (``core_algos``). The code of November 2025 took returns per token
+    position less the group's mean instead.
     """
     check_word(gain, Gain, "gain")
     check_word(normalise, Normalise, "normalise")
