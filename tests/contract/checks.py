@@ -255,7 +255,7 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
     c3="alternatives drawn anew may have earned something else", ccpo="so may rollouts without an agent",
     sharp="so may they here", prs="it reads points of stages, not rewards",
     agentprm="a model's promises tell steps apart",
-    archer="critics' values are credit by themselves",
+    archer="critics' values are credit by themselves", istar="implicit rewards of steps remain",
     hiper="so are a critic's three values",
     remax="the greedy rollout may have earned something else", turn_level_reward="rewards of turns are left",
     a2tgpo="gains of belief are rewards of their own", deltabelief="so they are here, beside the length of the game",

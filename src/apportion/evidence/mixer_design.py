@@ -26,9 +26,9 @@ WRITE = (
 )
 #: The choice. {task}, {n} and {candidates} are filled in.
 CHOOSE = (
-    "Several agents work on one task and are paid together. {task}\nThese functions join the agents' values q to the value of the "
-    "team:\n{candidates}\nWhich one does it best? Answer with a list of {n} numbers, 1 for the best and 0 for the others, and "
-    "nothing else."
+    "Several agents work on one task and are paid together. {task}\nThese functions join the agents' values q to the value of "
+    "the team:\n{candidates}\nWhich one does it best? Answer with a list of {n} numbers, 1 for the best and 0 for the others, "
+    "and nothing else."
 )
 #: The advice for the next round. {task} and {best} are filled in.
 ADVISE = (
