@@ -58,8 +58,8 @@ def agent_lightning(
     included (the code takes the last reward of the trace).
     average: "token", the mean over all tokens of the batch (0.x); "rollout" (1.0's ``per_rollout_mean``) gives every
     rollout the same weight: each token carries A over the policy tokens of its rollout, under
-    loss.denominator "trajectory" (the code divides by the number of rollouts, at first by that of rows: in a
-    batch with episodes, or of rows, another constant of the batch); ``unit`` stays A.
+    loss.denominator "trajectory" (the code divides by the number of rollouts, earlier by that of rows; where
+    neither is that of trajectories, all A differ by one factor); ``unit`` stays A.
     eps: 1e-6 (verl). single: a prompt with one call ("transition") or rollout ("rollout"): an error, "raw", its
     reward (over 1 + eps: verl), or "zero".
 
