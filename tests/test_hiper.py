@@ -339,7 +339,7 @@ def test_no_trajectory_is_part_of_its_own_values() -> None:
 
 def test_the_critic_is_saved_and_restored_bit_by_bit(tmp_path: Path) -> None:
     batch, other = _rollouts(40, 3), _rollouts(10, 4)
-    learned = _learned(batch)
+    learned: Any = _learned(batch)
     save_learned(learned, tmp_path / "critic.npz")
     twin = load_learned(tmp_path / "critic.npz")
     assert isinstance(twin, LearnedOptions)

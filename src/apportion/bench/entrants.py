@@ -20,6 +20,7 @@ from .editors import SimulatedEditor
 from .layouts import rows_of, to_batch
 from .records import Layout
 from .samplers import TabularSampler
+from .segments import Rule, segments
 from .sources import SimulatedJudge, SimulatedPolicy, exact_credit, fork_spans
 from .tabular import Float, Int, Task
 from .world import Rollouts, roll
@@ -37,7 +38,8 @@ class Entrant:
     ``reference``: whether it reads those of the reference policy. ``epochs``: steps taken on each batch
     when learning; more than one shows what ratios and clips do. ``layouts``: the kinds of rollouts it
     enters on, if not all that have what it reads. ``keeps``: while it learns, what it fitted goes on from
-    update to update (``state=`` of its ``fit``) instead of being fitted afresh on each batch.
+    update to update (``state=`` of its ``fit``) instead of being fitted afresh on each batch. ``segments``: the rule
+    by which turns are taken together as options, where it reads them (``bench.segments``).
     """
 
     id: str
@@ -52,6 +54,7 @@ class Entrant:
     epochs: int = 1
     layouts: tuple[Layout, ...] | None = None
     keeps: bool = False
+    segments: Rule | None = None
 
     @property
     def oracle(self) -> bool:
@@ -69,7 +72,9 @@ class Entrant:
             return layout in self.layouts
         if self.method == "exact":
             return True
-        return not (self.fresh and layout != "turns") and not methods()[self.method].lacking(_HAS[layout], self.options)
+        return not (self.fresh and layout != "turns") and not methods()[self.method].lacking(
+            (*_HAS[layout], *(["spans"] if self.segments else [])), self.options
+        )  # fmt: skip
 
 
 #: Columns of the batches of each layout. A state key stands before a turn, and an answer is one turn.
@@ -137,6 +142,8 @@ def run_entrant(
         raise OptionError(f"{entrant.id} samples {entrant.fresh} of each group of {group} itself: use larger groups")
     rollouts = roll(task, theta, n_groups, group - entrant.fresh, world)
     batch = to_batch(rollouts, logp=entrant.logp, reference=entrant.reference)
+    if entrant.segments is not None:
+        batch = batch.with_columns(spans=segments(batch, entrant.segments))
     if entrant.ask == "truth":
         return Outcome(rollouts, rollouts, batch, exact_credit(rollouts, batch))
     ask: dict[str, Any] = {}
