@@ -13,8 +13,11 @@ state keys. A slot s is what was seen before its unit and the ``WINDOW`` policy 
 is what the batch shows there; the rest of the reference's mass is one further alternative with g = 0, so that pi
 is normalised exactly, and a token the reference was sure of gets 0.
 
+Learning can go on from batch to batch: the weights then start from, and are drawn to, those of before.
+
 Cross-fitting is as in ``evidence.learned``: a trajectory the model was fitted on is scored by weights of
-a fold it was not in. Which tokens stand where (not how anything ended) is taken from the batch being scored.
+a fold it was not in, or by what was known before it (``update="after"``). Which tokens stand where (not how
+anything ended) is taken from the batch being scored.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from ..batch import Batch
 from ..errors import BatchError, OptionError
 from ..ops.features import mix
 from ..ops.lbfgs import minimise
+from ..ops.scans import first_active
+from ..ops.suffixes import bucketed, suffix_keys
 from ..structure import Bool, Float, Int
 from ..words import Axis, check_word
 from .bill import Bill
@@ -36,6 +41,14 @@ from .learned import features, trajectory_keys
 from .sources import Array, Evidence
 
 Reference = Literal["frozen", "policy"]
+Update = Literal["before", "after", "none"]
+Texts = Literal["run", "suffix"]
+
+#: Winners, losers and weights.
+Pairs = tuple[Int, Int, Float]
+#: A hash per trajectory, and whether each token is what it suggests.
+Told = tuple[Array, Bool]
+_AGREES = 0x5DEECE66D
 
 #: How many policy tokens of its own unit a slot remembers.
 WINDOW = 2
@@ -60,6 +73,7 @@ class LearnedImplicit:
     fold: Int
     examples: int
     bill: Bill
+    texts: Texts = "run"
 
     def evidence(self, batch: Batch) -> Evidence:
         base = reference_logp(batch, self.reference, "to score with an implicit reward model")
@@ -70,9 +84,9 @@ class LearnedImplicit:
         told = {"examples": float(self.examples)}
         return Evidence({self.name: logp}, {self.name: "token"}, bill=bill, provenance="learned", diagnostics=told)
 
-    def log_ratio(self, batch: Batch) -> Float:
-        """log pi/pi_ref of every token, shape (T,); 0 on observation tokens."""
-        table = slots(batch, self.axis, self.weights.shape[1] - 1, self.reference)
+    def log_ratio(self, batch: Batch, told: Told | None = None) -> Float:
+        """log pi/pi_ref of every token, shape (T,); 0 on observation tokens. told: as for :func:`slots`."""
+        table = slots(batch, self.axis, self.weights.shape[1] - 1, self.reference, self.texts, told)
         keys = trajectory_keys(batch)
         at = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
         row = np.where(self.keys[at] == keys, self.fold[at], self.weights.shape[0] - 1)[table.owner]
@@ -84,17 +98,19 @@ class LearnedImplicit:
 
     def save(self) -> dict[str, Array]:
         """Plain arrays; ``LearnedImplicit.load(x.save())`` scores the same, bit for bit."""
-        about = np.array([self.name, self.reference, self.axis])
+        about = np.array([self.name, self.reference, self.axis, self.texts])
         numbers = {"beta": np.array(self.beta), "examples": np.array(self.examples)}
         bill = np.asarray(list(asdict(self.bill).values()))
         return {"about": about, **numbers, "weights": self.weights, "keys": self.keys, "fold": self.fold, "bill": bill}
 
     @classmethod
     def load(cls, saved: Mapping[str, Array]) -> LearnedImplicit:
-        name, reference, axis = saved["about"].tolist()
+        name, reference, axis, texts = saved["about"].tolist()
         bill = Bill(*saved["bill"].tolist())
         kept = {n: saved[n] for n in ("weights", "keys", "fold")}
-        return cls(name, reference, axis, beta=float(saved["beta"]), **kept, examples=int(saved["examples"]), bill=bill)
+        return cls(
+            name, reference, axis, beta=float(saved["beta"]), **kept, examples=int(saved["examples"]), bill=bill, texts=texts
+        )
 
 
 def fit_implicit(
@@ -109,9 +125,21 @@ def fit_implicit(
     ridge: float,
     buckets: int,
     steps: int,
+    pairs: Pairs | None = None,
+    share: Float | None = None,
+    offset: Float | None = None,
+    state: LearnedImplicit | None = None,
+    update: Update = "before",
+    texts: Texts = "run",
+    told: Told | None = None,
 ) -> LearnedImplicit:
-    """Train on outcomes (``labels`` in [0, 1], one per trajectory), or on all pairs solved/unsolved of a prompt (None).
+    """Train on outcomes (``labels`` in [0, 1], one per trajectory), or on pairs: all of solved/unsolved of a prompt (None).
 
+    pairs: other ones. share: what each token's log-ratio counts in the sum of its trajectory, (T,), default 1. offset: what
+    is added to that sum before beta, (N,). texts, told: see :func:`slots`.
+    state: what was learned before; the penalty is on what changes. update: how the trajectories of this batch are
+    scored: "before", by the update, with weights of a fold they were not in; "after", by what was known until now;
+    "none" learns nothing.
     beta: what the summed log-ratio is multiplied by. folds: held-out parts, drawn by trajectory. ridge: penalty in
     *trajectories*, as in ``evidence.learned.fit_linear``. steps: how often L-BFGS may move. The bill counts one
     training pass over what was trained on, as the papers make; our few steps stand for it.
@@ -127,26 +155,34 @@ def fit_implicit(
             f"folds = {folds}, ridge = {ridge}, buckets = {buckets}, steps = {steps}, beta = {beta}: "
             "expected at least 2, above 0, at least 1, at least 1, above 0"
         )
+    check_word(update, Update, "update")
+    if state is not None and state.weights.shape[1] != buckets + 1:
+        raise OptionError(f"buckets = {buckets}, but what was learned before has {state.weights.shape[1] - 1}: they must agree")
     axis: Axis = "turn" if batch.step_offsets is None else "step"
-    table = slots(batch, axis, buckets, reference)
-    folds = min(folds, n)
+    table = slots(batch, axis, buckets, reference, texts, told)
+    folds = min(folds, n) if update == "before" else 1
     part = rng.permutation(n) % folds
-    pairs = pairs_of(batch) if labels is None else None
-    weights = np.zeros((folds + 1, buckets + 1))
+    if labels is None and pairs is None:
+        pairs = pairs_of(batch)
+    old = np.zeros(buckets + 1) if state is None else state.weights[-1]
+    weights = np.tile(old, (folds + 1, 1))
+    sums = np.zeros(n) if offset is None else offset
+    share = np.ones(batch.n_tokens) if share is None else share
     for k in range(folds + 1):
-        weights[k] = _train(table, n, buckets, labels, pairs, part != k, beta, ridge, steps)
+        if update == "before" or (update == "after" and k == folds):
+            weights[k] = _train(table, share, sums, old, labels, pairs, part != k, beta, ridge, steps)
     keys = trajectory_keys(batch)
     order = np.argsort(keys)
     used = np.ones(n, dtype=np.bool_)
     if pairs is not None:
         used = np.isin(np.arange(n), np.concatenate(pairs[:2]))
-    trained = float(batch.action_count("trajectory")[used].sum())
+    trained = float(batch.action_count("trajectory")[used].sum()) if update != "none" else 0.0
     bill = Bill(trained=trained, scored=trained if reference == "frozen" else 0.0)
     examples = n if pairs is None else pairs[0].size
-    return LearnedImplicit(name, reference, axis, beta, weights, keys[order], part[order], examples, bill)
+    return LearnedImplicit(name, reference, axis, beta, weights, keys[order], part[order], examples, bill, texts)
 
 
-def pairs_of(batch: Batch) -> tuple[Int, Int, Float]:
+def pairs_of(batch: Batch) -> Pairs:
     """All (solved, unsolved) pairs of every prompt, and weights that make a prompt's add up to half its rollouts."""
     over, solved = batch.within("trajectory", "group"), batch.solved
     chosen: list[Int] = []
@@ -234,16 +270,26 @@ class Slots:
         return np.bincount(self.seen.ravel(), weights=np.repeat(dg, m), minlength=size).astype(np.float64)
 
 
-def slots(batch: Batch, axis: Axis, buckets: int, reference: Reference) -> Slots:
-    """The slots of a batch; those where the reference had no doubt (probability 1) are left out."""
+def slots(
+    batch: Batch, axis: Axis, buckets: int, reference: Reference, texts: Texts = "run", told: Told | None = None
+) -> Slots:  # fmt: skip
+    """The slots of a batch; those where the reference had no doubt (probability 1) are left out.
+
+    texts: what stands for the text before a unit: the last "run" of observation tokens (``evidence.learned``), or the
+    "suffix" of all that stands there, which is the same for a turn and for the same words as one context.
+    told: what else the model knows: one hash per trajectory, (N,), texts with different ones being different slots; and
+    whether each token is what that suggests, (T,), one more feature of the token, the same wherever it stands.
+    """
     ids = batch.need("ids", "to learn an implicit reward from")
     logp = reference_logp(batch, reference, "as the reference of an implicit reward model")
     unit = batch.within("token", axis)
     token = np.flatnonzero(batch.action & (logp < -1e-9))
-    before = features(batch, axis, buckets=2**40, actions=0)[unit[token]]
+    before = _before(batch, axis, texts)[unit[token]]
     said = _said(ids, batch.action, unit)[token]
     word = mix(ids[token])
     where = mix(np.bitwise_xor.reduce(_salted(before), axis=1) + said)
+    if told is not None:
+        where = mix(where + told[0][batch.within("token", "trajectory")[token]])
     what = mix(where + word)
     _, first, pair = np.unique(what, return_index=True, return_inverse=True)
     slot = np.unique(where[first], return_inverse=True)[1]
@@ -254,8 +300,20 @@ def slots(batch: Batch, axis: Axis, buckets: int, reference: Reference) -> Slots
     seen = np.where(before[first] == 2**40, buckets, seen)  # nothing there: the column without weight
     alone = (held % np.uint64(buckets)).astype(np.int64)
     seen = np.concatenate([seen, alone[:, None]], axis=1)
+    if told is not None:
+        agrees = np.where(told[1][token[first]], _AGREES % buckets, buckets)
+        seen = np.concatenate([seen, agrees[:, None]], axis=1)
     n_slots = int(slot.max()) + 1 if slot.size else 0
     return Slots(token, batch.within("token", "trajectory")[token], pair, p, slot, share, seen, n_slots)
+
+
+def _before(batch: Batch, axis: Axis, texts: Texts) -> Int:
+    """Features of the text before each unit, (units, m), ``2**40`` where nothing is."""
+    if texts == "run":
+        return features(batch, axis, buckets=2**40, actions=0)
+    starts = batch.offsets("trajectory")[:-1][batch.within(axis, "trajectory")]
+    ends = first_active(batch.action, batch.offsets(axis))
+    return bucketed(suffix_keys(mix(batch.need("ids")), starts, ends), 0, 2**40)
 
 
 def _salted(before: Int) -> Any:
@@ -285,30 +343,35 @@ def _said(ids: Int, action: Bool, unit: Int) -> Any:
 
 def _train(
     table: Slots,
-    n: int,
-    buckets: int,
+    share: Float,
+    offset: Float,
+    old: Float,
     labels: Float | None,
-    pairs: tuple[Int, Int, Float] | None,
+    pairs: Pairs | None,
     kept: Bool,
     beta: float,
     ridge: float,
     steps: int,
 ) -> Float:
     """theta times beta (a scale that does not hang on beta), fitted on the kept trajectories, shape (buckets + 1,)."""
-
+    n, buckets = offset.size, old.size - 1
+    counts = share[table.token]
     used, place = np.unique(table.seen, return_inverse=True)  # only what occurs is searched over
     small = replace(table, seen=place.reshape(table.seen.shape))
     free = used != buckets  # "nothing there" carries no weight
+    prior = old[used]
 
     def loss(x: Float) -> tuple[float, Float]:
         ratio, pi, mass, others = small.forward(x / beta)
-        score: Float = np.asarray(beta * np.bincount(table.owner, weights=ratio, minlength=n), dtype=np.float64)
+        total = np.bincount(table.owner, weights=counts * ratio, minlength=n) + offset
+        score: Float = np.asarray(beta * total, dtype=np.float64)
         value, slope = _cross_entropy(score, labels, kept) if pairs is None else _bradley_terry(score, pairs, kept)
-        g = small.gradient(slope[table.owner], pi, mass, others, used.size)
-        return value + ridge / 8.0 * float(x @ x), np.where(free, g + ridge / 4.0 * x, 0.0)
+        g = small.gradient(counts * slope[table.owner], pi, mass, others, used.size)
+        moved = x - prior
+        return value + ridge / 8.0 * float(moved @ moved), np.where(free, g + ridge / 4.0 * moved, 0.0)
 
-    theta = np.zeros(buckets + 1)
-    theta[used] = minimise(loss, np.zeros(used.size), steps=steps)
+    theta: Float = old.copy()
+    theta[used] = minimise(loss, prior, steps=steps)
     return theta
 
 
@@ -319,7 +382,7 @@ def _cross_entropy(score: Float, labels: Float | None, kept: Bool) -> tuple[floa
     return float(value[kept].sum()), np.where(kept, _sigmoid(score) - y, 0.0)
 
 
-def _bradley_terry(score: Float, pairs: tuple[Int, Int, Float], kept: Bool) -> tuple[float, Float]:
+def _bradley_terry(score: Float, pairs: Pairs, kept: Bool) -> tuple[float, Float]:
     """Weighted sum of -log sigmoid(chosen - rejected) over pairs that are both kept, and its slope in every score."""
     up, down, weight = pairs
     weight = np.where(kept[up] & kept[down], weight, 0.0)
