@@ -254,7 +254,7 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
     turn_ppo="a critic's values are credit by themselves", poad="so are they here", sorl="and here",
     c3="alternatives drawn anew may have earned something else", ccpo="so may rollouts without an agent",
     sharp="so may they here", prs="it reads points of stages, not rewards",
-    agentprm="a model's promises tell steps apart",
+    agentprm="a model's promises tell steps apart", spa_rl="so do an estimator's contributions",
     archer="critics' values are credit by themselves", istar="implicit rewards of steps remain",
     hiper="so are a critic's three values",
     remax="the greedy rollout may have earned something else", turn_level_reward="rewards of turns are left",

@@ -14,16 +14,14 @@ import numpy as np
 
 from ..batch import Batch
 from ..errors import OptionError
-from ..ops.promise import Terminal, follows, promise_targets
+from ..ops.changes import follows, gram_by_fold, moments
+from ..ops.promise import Terminal, promise_targets
 from ..ops.ridge import predict
-from ..structure import Bool, Float, Int
 from .bill import Bill
 from .held_out import check_fit, deal
 from .learned import Linear, _Saved, features
 from .sources import Evidence
 
-#: Rows of dense features handled at a time.
-_CHUNK = 8192
 #: Rounds end where no prediction moves by more than this.
 _STILL = 1e-3
 
@@ -76,7 +74,7 @@ def fit_promise(
     bounds = np.searchsorted(owner, np.arange(batch.n_trajectories + 1))
     inner = follows(bounds)
     change = beta * owner.size / max(int(inner.sum()), 1)
-    gram = _gram(seen, bounds, part, rows, buckets, change)
+    gram = gram_by_fold(seen, bounds, part, rows, buckets, change)
     pull = (ridge if old is None else memory) * owner.size / batch.n_trajectories
     penalty = np.append(np.full(buckets, pull), 0.0 if old is None else pull)
     weights = np.zeros((rows + 1, buckets + 2))
@@ -97,41 +95,10 @@ def fit_promise(
         for _ in range(rounds):
             w = np.delete(weights[k], buckets)
             q = promise_targets(m, batch.reward, bounds, gamma=gamma, lam=lam, start=zero, terminal=terminal)[1]
-            w = w + inverse @ (_moments(seen, q - m, inner, use, buckets, change) - penalty * (w - origin))
+            w = w + inverse @ (moments(seen, q - m, inner, use, buckets, change) - penalty * (w - origin))
             weights[k, :buckets], weights[k, -1] = w[:-1], w[-1]
             m, last = predict(weights, row, seen), m
             if np.abs(m - last)[use].max() < _STILL:
                 break
     bill = Bill(trained=float(batch.action.sum()))
     return LearnedPromise(Linear("step", actions, weights, keys, fold), bill)
-
-
-def _gram(seen: Int, bounds: Int, part: Int, rows: int, buckets: int, change: float) -> Float:
-    """sum x x' + change sum (x_t - x_{t-1})(x_t - x_{t-1})' of each fold; the last column is the intercept's."""
-    size = np.diff(bounds)
-    gram = np.zeros((rows, buckets + 1, buckets + 1))
-    for f in range(rows):
-        chosen = np.flatnonzero(part == f)
-        if not chosen.size:
-            continue
-        cuts = np.searchsorted(np.cumsum(size[chosen]), np.arange(_CHUNK, size.sum(), _CHUNK))
-        for some in np.split(chosen, np.unique(cuts)):
-            if not some.size:
-                continue
-            ends = np.cumsum(size[some])
-            at = np.arange(ends[-1]) + np.repeat(bounds[some] - (ends - size[some]), size[some])
-            where = np.arange(at.size)[:, None] * (buckets + 1) + seen[at]
-            x = np.bincount(where.ravel(), minlength=at.size * (buckets + 1)).astype(np.float64).reshape(at.size, -1)
-            x[:, -1] = 1.0  # "no feature" was counted there
-            d = np.diff(x, axis=0)[follows(np.append(0, ends))[1:]]
-            gram[f] += x.T @ x + change * (d.T @ d)
-    return gram
-
-
-def _moments(seen: Int, e: Float, inner: Bool, use: Bool, buckets: int, change: float) -> Float:
-    """sum x e + change sum (x_t - x_{t-1}) (e_t - e_{t-1}) over the steps in use, shape (buckets + 1,)."""
-    rise = np.where(inner & use, e - np.append(0.0, e[:-1]), 0.0)
-    y = np.where(use, e, 0.0) + change * (rise - np.append(rise[1:], 0.0))
-    total = np.bincount(seen.ravel(), weights=np.repeat(y, seen.shape[1]), minlength=buckets + 1)
-    total[-1] = np.where(use, e, 0.0).sum()
-    return np.asarray(total, dtype=np.float64)

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .changes import follows
 from .scans import gae_and_returns
 
 Float = NDArray[np.float64]
@@ -42,10 +43,3 @@ def promise_losses(m: Float, target: Float, bounds: Int) -> tuple[float, float]:
     error = m - target
     change = np.diff(error)[follows(bounds)[1:]]
     return float(np.mean(error**2) / 2), float(np.mean(change**2) / 2) if change.size else 0.0
-
-
-def follows(bounds: Int) -> NDArray[np.bool_]:
-    """Which steps have one before them in their trajectory, shape (n,)."""
-    inside = np.ones(int(bounds[-1]), dtype=np.bool_)
-    inside[bounds[:-1]] = False
-    return inside
