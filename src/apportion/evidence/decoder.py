@@ -11,7 +11,7 @@ s_e^2: sample variance (ddof 1) of the sampled rewards. All are quadratic in (w,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def fit_latent(batch: Batch, factors: Factors, rng: np.random.Generator, how: Se
     if factors.direct:
         weights = np.append(np.ones(z.shape[1]), 0.0)[None]
         return LearnedLatent(factors, axis, weights, none.astype(np.uint64), none, Bill())
-    over: Any = "group" if batch.count("group") > 1 else "episode"
+    over: Axis = "group" if batch.group is not None and batch.group.n > 1 else "episode"
     units = batch.count(over)
     if units < 2:
         raise BatchError("one episode cannot be held out from itself: fit on at least two, or pass learned= from another batch")

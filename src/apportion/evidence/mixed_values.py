@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from ..batch import Batch
 from ..errors import BatchError, OptionError
-from ..ops.least_squares import fold_grams, solve_folds
+from ..ops.least_squares import fold_grams, solve_folds, solve_without
 from ..ops.ridge import predict
 from ..ops.scans import discounted_suffix
 from ..structure import Float, Int
+from ..words import Axis
 from .bill import Bill
 from .learned import Linear, features, trajectory_keys
 from .mixer import Mixer
@@ -61,7 +61,7 @@ def fit_mixed(
         raise OptionError(f"folds = {folds}, ridge = {ridge}, buckets = {buckets}: expected at least 2, above 0, at least 1")
     if not 0 <= gamma <= 1:
         raise OptionError(f"gamma = {gamma}: expected a number from 0 to 1")
-    axis: Any = "group" if batch.count("group") > 1 else "episode"
+    axis: Axis = "group" if batch.group is not None and batch.group.n > 1 else "episode"
     units = batch.count(axis)
     if units < 2:
         raise BatchError("one episode cannot be held out from itself: fit on at least two, or pass learned= from another batch")
@@ -86,7 +86,7 @@ def fit_mixed(
             slope = mixer.weights(batch, q)
             left = goal - mixer.total(batch, q)[0] + np.bincount(joint, weights=slope * q)
             gram, rhs = _normal(seen, slope, joint, left, fold, folds, buckets)
-            weights[row] = _with_gap(solve_folds(gram, rhs, penalty))[row]
+            weights[row] = _with_gap(solve_without(row, gram, rhs, penalty)[None])[0]
     keys = trajectory_keys(batch)
     order = np.argsort(keys)
     model = Linear("turn", actions, weights, keys[order], part[order])

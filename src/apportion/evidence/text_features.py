@@ -105,6 +105,8 @@ class _Text:
 
 def text_features(batch: Batch, axis: Axis, names: Collection[str]) -> dict[str, Float]:
     """These features of every unit (turn or step), one array of shape (units,) each; an unknown name is refused."""
+    if not names:
+        return {}
     text = _Text.of(batch, axis)
     return {name: np.asarray(_feature(name, batch, text), dtype=np.float64) for name in names}
 

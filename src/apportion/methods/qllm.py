@@ -80,7 +80,7 @@ def fit(
 @method(
     unit="turn",
     reads={"agent"},
-    may_read={"reward", "group"},
+    may_read={"outcome", "turn_reward", "token_reward", "group"},
     unless={"q": ("of", "team")},
     evidence={"q": "turn", "weight": "turn"},
     source="author",
