@@ -262,13 +262,13 @@ def test_asking_an_author_in_one_call_pays_for_writing_and_learning() -> None:
 
 
 def _team(rng: np.random.Generator, prompts: int = 100, shuffled: bool = False) -> tuple[Batch, Any]:
-    """Two agents, two joint steps; agent a's first word decides (.9 against .1) and nothing else does."""
+    """Two agents, who are shown who they are; agent a's first word of two decides (.9 against .1), nothing else does."""
     episodes = np.arange(2 * prompts)
     words = rng.integers(0, 4, (episodes.size, 2, 2))
     won = (rng.random(episodes.size) < np.where(words[:, 0, 0] < 2, 0.9, 0.1)).astype(np.float64)
     if shuffled:
         won = rng.permutation(won)
-    ids = np.stack([np.full_like(words, 50) + np.arange(2)[None, :, None], 100 + words], axis=-1)
+    ids = np.stack([np.full_like(words, 50) + np.arange(2)[None, :, None] * 10 + np.arange(2), 100 + words], axis=-1)
     batch = Batch.from_turns(
         [[2, 2]] * (2 * episodes.size), ids=ids.ravel(), action=np.tile([False, True], 4 * episodes.size),
         agent=["a", "b"] * episodes.size, episode=np.repeat(episodes, 2).tolist(), group=np.repeat(episodes // 2, 2).tolist(),
@@ -287,7 +287,7 @@ def _corr(prompts: int, *, shuffled: bool = False, seed: int = 0, mixer: str = "
 
 def test_values_improve_with_data_and_are_at_chance_on_shuffled_rewards() -> None:
     few, many = (np.mean([_corr(n, seed=s) for s in range(3)]) for n in (10, 150))
-    assert many > 0.9
+    assert many > 0.95
     assert many > few + 0.03
     assert abs(np.mean([_corr(100, shuffled=True, seed=s) for s in range(4)])) < 0.15
 
@@ -297,8 +297,8 @@ def test_the_value_is_where_the_choice_was_and_the_team_s_value_is_the_return() 
     learned = learn(batch, "qllm", rng=0)
     q = learned.q.predict(batch).reshape(-1, 2, 2)
     spread = q.std(axis=0)
-    assert spread[0, 0] > 0.25
-    assert max(spread[1, 0], spread[1, 1], spread[0, 1]) < 0.13
+    assert spread[0, 0] > 0.3
+    assert max(spread[1, 0], spread[1, 1], spread[0, 1]) < 0.12
     total, joint = learned.mixer.total(batch, learned.q.predict(batch))
     assert abs(total.mean() - batch.outcome.mean()) < 0.03  # type: ignore[union-attr]
     assert_allclose(total[joint[::4]], chance, atol=0.15)

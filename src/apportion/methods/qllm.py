@@ -69,8 +69,9 @@ def fit(
     """Values of single agents, learned so that what the mixer makes of them is the team's return (``evidence.mixed_values``).
 
     mixer: what ``design`` returned, or a function of your own as text (default: the plain sum, VDN). It is not
-    trained. The values are a cross-fitted linear model of hashed features, shared by all agents; the paper has a
-    recurrent network and TD(lambda) targets (lambda .6, 1 in football; gamma .99, .999), here lambda and gamma are 1.
+    trained. The values are a cross-fitted linear model of hashed features, shared by all agents, who are told apart by
+    what they are shown; the paper has a recurrent network that is shown the agent's number, and TD(lambda) targets
+    (lambda .6, 1 in football; gamma .99, .999). Here lambda and gamma are 1.
     """
     return fit_mixed(
         batch, mixer_of(mixer, batch), rng, gamma=gamma, folds=folds, ridge=ridge, buckets=buckets, actions=action_tokens
