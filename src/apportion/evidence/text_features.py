@@ -33,7 +33,7 @@ SEEN: Mapping[str, str] = {
 DONE: Mapping[str, str] = {
     "written": "how many tokens the policy wrote in this {unit}",
     "written_again": "in how many {unit}s before it wrote exactly the same",
-    "new": "which share of the tokens it wrote in this {unit} stands nowhere before in the rollout",
+    "new": "which share of the tokens it wrote in this {unit} it brought in itself: neither shown nor written before",
     "copied": "which share of the tokens it wrote in this {unit} was also shown in it",
 }
 
