@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ import apportion as ap
 from apportion import Batch, Credit
 from apportion.errors import MissingColumn, OptionError
 from apportion.evidence import Bill, Evidence
-from apportion.registry import _METHODS
+from apportion.registry import _METHODS, methods
 
+from .contract.factory import case
 from .fakes import FakeJudge, FakeSampler
 
 Float = NDArray[np.float64]
@@ -177,3 +179,19 @@ def test_missing_evidence_names_every_way_to_get_it(toy: str) -> None:
 def test_a_method_that_needs_no_fit_says_so() -> None:
     with pytest.raises(OptionError, match="rloo has nothing to fit"):
         ap.assign(pair(), "rloo", fit=True)
+
+
+@pytest.mark.parametrize("id_", sorted(id_ for id_, m in methods().items() if m.evidence))
+def test_a_second_axis_of_evidence_is_refused_by_name_unless_it_is_declared(id_: str) -> None:
+    method = methods()[id_]
+    given = case(method, 0)
+    assert method.several <= set(method.evidence)
+    for name, values in given.evidence.items():
+        for width in (1, 3):
+            wide = np.repeat(values[:, None], width, axis=1)
+            if name in method.several:
+                with contextlib.suppress(OptionError):  # how many it takes is its own affair, and its own words
+                    method(given.batch, **{**given.evidence, name: wide})
+                continue
+            with pytest.raises(OptionError, match=rf"evidence '{name}' has shape \({values.size}, {width}\), expected"):
+                method(given.batch, **{**given.evidence, name: wide})

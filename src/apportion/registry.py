@@ -42,6 +42,7 @@ class Method:
     grows: bool
     scope: Scope
     widens: Mapping[str, Any]
+    several: frozenset[str] = frozenset()
 
     @property
     def doc(self) -> str:
@@ -130,6 +131,11 @@ class Method:
             raise MissingColumn(self._how_to_ask(name))
         array = np.asarray(value)
         check_length(name, array, batch, self.evidence[name])
+        if array.ndim > 1 and name not in self.several:
+            raise OptionError(
+                f"evidence '{name}' has shape {array.shape}, expected ({array.shape[0]},): {self.id} takes one value per "
+                f"{self.evidence[name]}; join several answers into one first"
+            )
         return array
 
     def _how_to_ask(self, name: str) -> str:
@@ -181,6 +187,7 @@ def method(
     grows: bool = False,
     scope: Scope = "group",
     widens: Mapping[str, Any] | None = None,
+    several: set[str] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a method: a pure function of a batch and recorded evidence.
 
@@ -195,13 +202,14 @@ def method(
     scope: what a batch must hold whole for the credit to be right, so that a long log can be credited
     in pieces: each "trajectory" by itself, whole "group"s, or all of the "batch". widens: option ->
     value (or tuple of values) with which the scope is the batch, whatever it is otherwise.
+    several: evidence that may have a second axis, of several answers per unit; all other has one value per unit.
     """
 
     def register(function: Function) -> Function:
         id_ = function.__name__.rstrip("_")
         spec = Method(
             id_, function, unit, frozenset(reads), frozenset(may_read or ()), dict(unless or {}), dict(evidence or {}),
-            source, collect, fit, cost, status, unbiased, smallest, grows, scope, dict(widens or {}),
+            source, collect, fit, cost, status, unbiased, smallest, grows, scope, dict(widens or {}), frozenset(several or ()),
         )  # fmt: skip
         known = _METHODS.get(id_)
         if known is not None and known.function.__module__ != function.__module__:

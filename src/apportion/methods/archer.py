@@ -9,7 +9,8 @@ import numpy as np
 from ..batch import Batch
 from ..credit import Credit, Loss
 from ..errors import OptionError
-from ..evidence import Actor, Evidence, Sampler
+from ..evidence import Evidence, Sampler
+from ..evidence.fresh import fresh_actions
 from ..evidence.twins import LearnedTwins, Values, fit_twins
 from ..registry import method
 from ..structure import Float
@@ -26,13 +27,7 @@ def collect(
     k: actions a state. samples: how many turns, drawn with replacement; None: every turn once. (The paper: 3 epochs of
     256 states of the replay buffer, an action each. Ours are states of the newest batch.) No environment step.
     """
-    if not isinstance(sampler, Actor):
-        raise OptionError(f"archer asks for fresh actions, and {type(sampler).__name__} has no actions() (evidence.Actor)")
-    if k < 1 or (samples is not None and samples < 1):
-        raise OptionError(f"k = {k}, samples = {samples}: expected at least 1")
-    at = batch.prefix_before if samples is None else batch.prefix_before[rng.integers(batch.n_turns, size=samples)]
-    fresh, bill = sampler.actions(batch, at, k, rng)
-    return Evidence(bill=bill, provenance=sampler.provenance, batch=fresh)
+    return fresh_actions(batch, sampler, rng, k=k, samples=samples, who="archer")
 
 
 def fit(
@@ -70,6 +65,7 @@ def fit(
     reads=set(),
     unless={"token_baseline": ("baseline", "none")},
     evidence={"q": "turn", "v": "turn", "token_baseline": "token"},
+    several={"q", "v"},
     source="sampler",
     collect=collect,
     fit=fit,

@@ -57,6 +57,7 @@ def collect(
         "alternatives": ("siblings", "recorded"), "q": ("variant", "reward_only"),
     },
     evidence={"alternatives": "turn", "q": "turn"},
+    several={"alternatives"},
     source="sampler",
     collect=collect,
     fit=fit_q,

@@ -53,6 +53,7 @@ def collect(batch: Batch, judge: Judge, *, rng: np.random.Generator, rubric: Rub
     reads={"group"},
     may_read={"steps", *_REWARDS},
     evidence={"subgoal_score": "step"},
+    several={"subgoal_score"},
     source="judge",
     collect=collect,
     cost="1 router call and N judge calls, which read about 2 T tokens and N rubrics",
