@@ -257,6 +257,7 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
     agentprm="a model's promises tell steps apart", spa_rl="so do an estimator's contributions",
     archer="critics' values are credit by themselves", istar="implicit rewards of steps remain",
     hiper="so are a critic's three values",
+    sweet_rl="a critic's log-ratio to its seed is credit by itself",
     remax="the greedy rollout may have earned something else", turn_level_reward="rewards of turns are left",
     a2tgpo="gains of belief are rewards of their own", deltabelief="so they are here, beside the length of the game",
     int="it clones what was edited, and reads no rewards", qllm="agents' values are credit by themselves",

@@ -202,10 +202,20 @@ def log_ratio(batch: Batch, logp: Float, name: str, reference: Reference) -> Flo
     """``logp`` less the reference's at every policy token, 0 elsewhere; refuses nulls and positive values by index."""
     check_word(reference, Reference, "reference")
     base = reference_logp(batch, reference, f"to compare '{name}' with")
-    bad = batch.action & ~(logp <= 1e-3)
-    if bad.any():
-        i = int(np.argmax(bad))
-        raise OptionError(f"evidence '{name}'[{i}] = {logp[i]:g}: expected a log-probability, at most 0, at every policy token")
+    return log_ratio_to(batch, logp, name, base, "ref_logp" if reference == "frozen" else "logp")
+
+
+def log_ratio_to(batch: Batch, logp: Float, name: str, base: Float | None, base_name: str) -> Float:
+    """``logp`` less ``base`` at every policy token, 0 elsewhere; refuses nulls and positive values by index."""
+    if base is None:
+        raise OptionError(f"evidence '{base_name}' is missing: give one per token")
+    for told, array in ((name, logp), (base_name, base)):
+        bad = batch.action & ~(array <= 1e-3)
+        if bad.any():
+            i = int(np.argmax(bad))
+            raise OptionError(
+                f"evidence '{told}'[{i}] = {array[i]:g}: expected a log-probability, at most 0, at every policy token"
+            )
     return np.where(batch.action, logp - base, 0.0)
 
 
