@@ -10,7 +10,7 @@ import numpy as np
 from ..batch import Batch
 from ..credit import Credit
 from ..errors import OptionError
-from ..evidence import Author, Evidence
+from ..evidence import Author, Bill, Evidence
 from ..evidence.critic import final_value
 from ..evidence.decoder import Fitted, Settings, fit_latent
 from ..evidence.latent import PLAIN, Factors, LearnedLatent, factors_of
@@ -43,24 +43,28 @@ def collect(
     ridge: float = 1e-3,
     folds: int = 5,
 ) -> Evidence:
-    """Have factors written (``evidence.latent_design.design``), then fit their decoder.
-
-    In training write them once, with ``design``, and pass them to ``fit`` as ``factors=``: that asks nobody.
-    """
-    factors = design(
-        author, batch, rng=rng, task=task, candidates=candidates, repairs=repairs, words=words, direct=direct
+    """Have factors written, then fit their decoder: ``fit`` with an author, and what it says."""
+    learned = fit(
+        batch, rng=rng, author=author, task=task, candidates=candidates, repairs=repairs, words=words, direct=direct,
+        loss=loss, unbiased=unbiased, k=k, draws=draws, alpha=alpha, bias=bias, ridge=ridge, folds=folds,
     )  # fmt: skip
-    learned = fit_latent(batch, factors, rng, Settings(loss, unbiased, k, draws, alpha, bias, ridge, folds))
     found = learned.evidence(batch)
-    written = {"written": float(factors.tried), "refused": float(factors.refused)}
-    return replace(found, bill=factors.bill + learned.bill + found.bill, diagnostics=written)
+    written = {"written": float(learned.factors.tried), "refused": float(learned.factors.refused)}
+    return replace(found, bill=learned.bill + found.bill, diagnostics=written)
 
 
 def fit(
     batch: Batch,
     *,
     rng: np.random.Generator,
-    factors: Factors | str = PLAIN,
+    state: LearnedLatent | None = None,
+    factors: Factors | str | None = None,
+    author: Author | None = None,
+    task: str = "",
+    candidates: int = 5,
+    repairs: int = 5,
+    words: int = 8,
+    direct: bool = False,
     loss: Fitted = "rd",
     unbiased: bool = True,
     k: int = 64,
@@ -72,13 +76,28 @@ def fit(
 ) -> LearnedLatent:
     """The decoder: least squares on the sums of an episode's rewards, cross-fitted (``evidence.decoder`` has the losses).
 
-    factors: what ``design`` returned, or a function of your own as text (default: what anybody would count).
+    The factors are those of ``state``, what was learned from another batch, so that they are written once, before
+    training; or ``factors``: what ``design`` returned, or a function of your own as text; or they are written now by
+    ``author`` (``evidence.latent_design.design`` explains task, candidates, repairs, words and direct). Without any
+    of these they are what anybody would count. The decoder is fitted afresh on this batch.
     loss: "rd", mean rewards against R / T; "rrd", the same on ``k`` sampled units (64 in MuJoCo, 10 in MPE), less
     their variance if ``unbiased``; "sum", sums against R (MPE). alpha: weight of the variance over time (off, as
     in the code). The paper decodes with a small network trained along with the agent; this is linear and
     solved, with a bias unless ``bias=False``. ridge (ours): in units of the factors' spread; draws: samples of "rrd".
     """
-    return fit_latent(batch, factors_of(factors, batch), rng, Settings(loss, unbiased, k, draws, alpha, bias, ridge, folds))
+    how = Settings(loss, unbiased, k, draws, alpha, bias, ridge, folds)
+    cost = Bill()
+    if state is not None:
+        chosen = state.factors
+    elif factors is None and author is not None:
+        chosen = design(
+            author, batch, rng=rng, task=task, candidates=candidates, repairs=repairs, words=words, direct=direct
+        )  # fmt: skip
+        cost = chosen.bill
+    else:
+        chosen = factors_of(PLAIN if factors is None else factors, batch)
+    learned = fit_latent(batch, chosen, rng, how)
+    return replace(learned, bill=learned.bill + cost)
 
 
 @method(
@@ -109,11 +128,12 @@ def lare(
         z_t = phi(s_t, a_t),   r_t = f(z_t),   f = argmin E (mean_t r_t - R / T)^2
         A_t = sum_{u >= t} gamma^(u - t) r_u - mean_{j != i} (the same of rollout j at that place)      form "to_go"
 
-    latent: r, shape (steps,), turns where the batch has no steps. It comes from ``fit=True`` with ``factors=``
-    (``evidence.latent_design.design`` has them written; or your own text), or from ``author=``, which does both
-    at once. phi is a list of array expressions that are read and computed, never run, over the features in
-    ``evidence.text_features`` (lengths, repetitions, counts of words …), never states or rewards; f is fitted on
-    returns, out of fold. The rewards need not add up to R, and nothing is normalised.
+    latent: r, shape (steps,), turns where the batch has no steps. It comes from ``author=``, who writes phi here and now, or
+    from what ``fit`` learned, with a phi written once or your own (``ap.learn(batch, "lare", author=...)``, then
+    ``state=``; or ``fit=True, factors="[written, seen_again]"``). phi is a list of array expressions that are read and
+    computed, never run, over the features in ``evidence.text_features`` (lengths, repetitions, counts of words …),
+    never states or rewards; f is fitted on returns, out of fold. The rewards need not add up to R, and nothing is
+    normalised.
 
     form: the paper relabels the rewards that TD3, SAC, PPO or IPPO learns from. "reward" is that: r itself, at the last
     policy token of each step, still to be turned into an advantage; "gae" does it with a critic (``value``, before the

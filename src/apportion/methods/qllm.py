@@ -9,7 +9,7 @@ import numpy as np
 
 from ..batch import Batch
 from ..credit import Credit
-from ..evidence import Author, Evidence
+from ..evidence import Author, Bill, Evidence
 from ..evidence.mixed_values import LearnedMixed, fit_mixed
 from ..evidence.mixer import PLAIN, Mixer, mixer_of
 from ..evidence.mixer_design import design
@@ -40,26 +40,29 @@ def collect(
     buckets: int = 512,
     action_tokens: int = 4,
 ) -> Evidence:
-    """Have a mixing function written (``evidence.mixer_design.design``), then learn the agents' values through it.
-
-    In training write it once, with ``design``, and pass it to ``fit`` as ``mixer=``: that asks nobody.
-    """
-    mixer = design(
-        author, batch, rng=rng, task=task, rounds=rounds, candidates=candidates, repairs=repairs, words=words, monotone=monotone
-    )  # fmt: skip
+    """Have a mixing function written, then learn the agents' values through it: ``fit`` with an author, and what it says."""
     learned = fit(
-        batch, rng=rng, mixer=mixer, gamma=gamma, folds=folds, ridge=ridge, buckets=buckets, action_tokens=action_tokens
+        batch, rng=rng, author=author, task=task, rounds=rounds, candidates=candidates, repairs=repairs, words=words,
+        monotone=monotone, gamma=gamma, folds=folds, ridge=ridge, buckets=buckets, action_tokens=action_tokens,
     )  # fmt: skip
     found = learned.evidence(batch)
-    written = {"written": float(mixer.tried), "refused": float(mixer.refused)}
-    return replace(found, bill=mixer.bill + learned.bill + found.bill, diagnostics=written)
+    written = {"written": float(learned.mixer.tried), "refused": float(learned.mixer.refused)}
+    return replace(found, bill=learned.bill + found.bill, diagnostics=written)
 
 
 def fit(
     batch: Batch,
     *,
     rng: np.random.Generator,
-    mixer: Mixer | str = PLAIN,
+    state: LearnedMixed | None = None,
+    mixer: Mixer | str | None = None,
+    author: Author | None = None,
+    task: str = "",
+    rounds: int = 3,
+    candidates: int = 3,
+    repairs: int = 10,
+    words: int = 8,
+    monotone: bool = True,
     gamma: float = 1.0,
     folds: int = 5,
     ridge: float = 3.0,
@@ -68,14 +71,29 @@ def fit(
 ) -> LearnedMixed:
     """Values of single agents, learned so that what the mixer makes of them is the team's return (``evidence.mixed_values``).
 
-    mixer: what ``design`` returned, or a function of your own as text (default: the plain sum, VDN). It is not
-    trained. The values are a cross-fitted linear model of hashed features, shared by all agents, who are told apart by
-    what they are shown; the paper has a recurrent network that is shown the agent's number, and TD(lambda) targets
-    (lambda .6, 1 in football; gamma .99, .999). Here lambda and gamma are 1.
+    The mixer is that of ``state``, what was learned from another batch, so that it is written once, before training;
+    or ``mixer``: what ``design`` returned, or a function of your own as text; or it is written now by ``author``
+    (``evidence.mixer_design.design`` explains task, rounds, candidates, repairs, words and monotone). Without any of these
+    it is the plain sum (VDN). It is not trained. The values are learned afresh from this batch: a cross-fitted linear
+    model of hashed features, shared by all agents, who are told apart by what they are shown. The paper has a
+    recurrent network that is shown the agent's number, and TD(lambda) targets (lambda .6, 1 in football; gamma .99,
+    .999). Here lambda and gamma are 1.
     """
-    return fit_mixed(
-        batch, mixer_of(mixer, batch), rng, gamma=gamma, folds=folds, ridge=ridge, buckets=buckets, actions=action_tokens
+    cost = Bill()
+    if state is not None:
+        chosen = state.mixer
+    elif mixer is None and author is not None:
+        chosen = design(
+            author, batch, rng=rng, task=task, rounds=rounds, candidates=candidates, repairs=repairs, words=words,
+            monotone=monotone,
+        )  # fmt: skip
+        cost = chosen.bill
+    else:
+        chosen = mixer_of(PLAIN if mixer is None else mixer, batch)
+    learned = fit_mixed(
+        batch, chosen, rng, gamma=gamma, folds=folds, ridge=ridge, buckets=buckets, actions=action_tokens
     )  # fmt: skip
+    return replace(learned, bill=learned.bill + cost)
 
 
 @method(
@@ -113,12 +131,12 @@ def qllm(
         A_i = weight_i (R_e - mean_G R)                             of="team", its share of the episode's advantage
 
     weight, q: one per turn; the turns at the same place of their trajectories in an episode are a joint step. Both come
-    from ``fit=True`` with ``mixer=`` (``evidence.mixer_design.design`` has one written; or your own text), or from
-    ``author=``, which does both at once. f is an array expression that is read and computed, never run; it is refused
-    where it is not one number per joint step, not finite, falls in some q (then the team's best choice would not be
-    everybody's) or ignores q. It may read q, ``agent``, ``agents`` and features of what each agent was shown
-    (``evidence.text_features``: position, lengths, repetitions, counts of words), never states or rewards. A null
-    (NaN) of either is not scored.
+    from ``author=``, who writes f here and now, or from what ``fit`` learned, with an f written once or your own
+    (``ap.learn(batch, "qllm", author=...)``, then ``state=``; or ``fit=True, mixer="sum(q * softmax(seen))"``). f is an
+    array expression that is read and computed, never run; it is refused where it is not one number per joint step, not
+    finite, falls in some q (then the team's best choice would not be everybody's) or ignores q. It may read q,
+    ``agent``, ``agents`` and features of what each agent was shown (``evidence.text_features``: position, lengths,
+    repetitions, counts of words), never states or rewards. A null (NaN) of either is not scored.
     q: not read with of="team", which is how we put the method to language models. R_e: mean total reward of the trajectories
     of an episode; mean_G R: over the episodes of its prompt, each once; single: what one episode alone gets.
     baseline: "group" subtracts from the parts their mean over the episodes of the prompt, for the same agent at the same
