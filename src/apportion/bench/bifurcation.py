@@ -32,6 +32,7 @@ def bifurcation(
     recover: float = 0.0,
     hidden: bool = False,
     routine_entropy: float = 1.0,
+    fork_entropy: float = 1.0,
     prompts: int = 16,
     tokens: int = 2,
     width: int = 24,
@@ -44,7 +45,7 @@ def bifurcation(
     action. drift: chance that luck derails a rollout over the whole horizon. rooms: how many
     look-alikes every situation has (1: states recur most). recover: chance that the right action
     at a later fork puts a derailed rollout back on track. hidden: the status is never shown.
-    routine_entropy: 1 leaves routine choices nearly uniform, 0 makes them nearly certain.
+    routine_entropy: 1 leaves routine choices nearly uniform, 0 makes them nearly certain; fork_entropy: the same at forks.
     width: features a context; contexts outnumber them, so parameters are shared.
     """
     rng = np.random.default_rng(seed)
@@ -55,7 +56,7 @@ def bifurcation(
     status, room = np.divmod(np.arange(S), rooms)
     observation = observations(prompts, horizon, room if hidden else np.arange(S))
     context = contexts(kernel_of, forks, np.zeros(S, dtype=np.int64) if hidden else status, 2)
-    offset = tastes(rng, A, forks, 2, routine_entropy)
+    offset = tastes(rng, A, forks, 2, routine_entropy, fork_entropy)
     C = offset.shape[0]
     features = rng.normal(size=(C, width)) / np.sqrt(width)
     ease = np.linspace(0.0, 1.0, prompts)
@@ -70,7 +71,8 @@ def bifurcation(
         words=binary_words(A, tokens),
         definition={
             "horizon": horizon, "forks": at.tolist(), "gap": gap, "drift": drift, "rooms": rooms, "recover": recover,
-            "hidden": hidden, "routine_entropy": routine_entropy, "tokens": tokens, "width": width, "seed": seed,
+            "hidden": hidden,
+            "routine_entropy": routine_entropy, "fork_entropy": fork_entropy, "tokens": tokens, "width": width, "seed": seed,
         },
     )  # fmt: skip
 
@@ -100,12 +102,15 @@ def variants() -> dict[str, dict[str, Any]]:
         "hidden": {"hidden": True, "recover": 0.8, "title": "the status, which repairs need to know, is never shown"},
         "recoverable": {"recover": 0.8, "title": "a later fork can repair an earlier mistake"},
         "sure-routine": {"routine_entropy": 0.5, "title": "routine turns are nearly certain"},
+        "sure-forks": {"fork_entropy": 0.7, "title": "the policy is rather sure of itself where it matters"},
         "rare-states": {"rooms": 16, "title": "states seldom recur"},
         "small-gap": {"gap": 0.3, "title": "forks matter little"},
         "lucky": {"drift": 0.5, "title": "half of the rollouts are derailed by luck"},
     }
     for name, knob in knobs.items():
         made[f"bifurcation/{name}"] = {"horizon": 100, "tags": (name,), **knob}
+    small = {"horizon": 6, "forks": 2, "rooms": 1, "prompts": 4}  # small enough to enumerate what a network reads
+    made["bifurcation/tiny"] = {"title": "two forks in 6 turns, four prompts", "tags": ("tiny",), **small}
     return made
 
 

@@ -40,12 +40,17 @@ def contexts(kernel_of: Int, forks: int, visible: Int, statuses: int) -> Int:
     return np.where((kernel_of > 0)[:, :, None], at_fork, np.broadcast_to(routine, at_fork.shape)).astype(np.int64)
 
 
-def tastes(rng: np.random.Generator, actions: int, forks: int, statuses: int, routine_entropy: float) -> Float:
-    """First logits of every context (C, A): the policy starts with a distaste for what is right at forks."""
+def tastes(
+    rng: np.random.Generator, actions: int, forks: int, statuses: int, routine_entropy: float, fork_entropy: float = 1.0
+) -> Float:
+    """First logits of every context (C, A): the policy starts with a distaste for what is right at forks.
+
+    routine_entropy, fork_entropy: 1 leaves the choices open, 0 makes the likeliest nearly certain.
+    """
     deciding = forks * CLASSES * statuses
     offset = rng.normal(size=(deciding + ROUTINE_KINDS * statuses, actions)) * 0.7
     right = np.arange(deciding) // statuses % CLASSES
     offset[np.arange(deciding), right] -= 0.5
-    calm = offset[deciding:]
-    calm[np.arange(len(calm)), calm.argmax(axis=1)] += 6.0 * (1.0 - routine_entropy)
+    for rows, entropy in ((offset[deciding:], routine_entropy), (offset[:deciding], fork_entropy)):
+        rows[np.arange(len(rows)), rows.argmax(axis=1)] += 6.0 * (1.0 - entropy)
     return offset

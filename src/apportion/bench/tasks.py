@@ -7,11 +7,11 @@ from functools import cache
 from typing import Any
 
 from ..errors import OptionError
-from . import bifurcation, checkpoints, classical, interaction, reasoning, team, witness
+from . import agentic, bifurcation, checkpoints, classical, interaction, reasoning, team, witness
 from .tabular import Task
 
 #: The shipped families; each has ``variants()`` (arguments by id) and ``build(id)``.
-FAMILIES: tuple[Any, ...] = (bifurcation, reasoning, team, interaction, classical, witness)
+FAMILIES: tuple[Any, ...] = (bifurcation, reasoning, team, agentic, interaction, classical, witness)
 
 _OWN: dict[str, Task] = {}
 
