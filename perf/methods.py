@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import apportion as ap
+from apportion.evidence.options import actions, options
 from apportion.ids import Codes
 from apportion.registry import Method
 
@@ -49,7 +50,8 @@ def batch(tokens: int, turns: int = 16, length: int = 256, group: int = 8, seed:
 
     Groups of ``group`` share up to half of their turns with their first member (one prefix tree
     each) and meet four states a turn. Columns: token ids, log-probabilities, values; turn nodes,
-    parents, process scores; state keys; outcomes, groups, limit; two agents an episode.
+    parents, process scores; state keys; outcomes, groups, limit; two agents an episode; options of five
+    turns, whose turns are all action.
     """
     rng = np.random.default_rng(seed)
     n = max(tokens // length // group, 1) * group
@@ -63,7 +65,7 @@ def batch(tokens: int, turns: int = 16, length: int = 256, group: int = 8, seed:
     action = np.ones((n * turns, per), dtype=np.bool_)
     action[:, : round(0.3 * per)] = False
     state = ((g[:, None] * (turns + 1)) + np.arange(turns + 1)) * 4 + rng.integers(0, 4, (n, turns + 1))
-    return ap.Batch(
+    made = ap.Batch(
         turn_offsets=np.arange(n * turns + 1) * per,
         row_turns=np.arange(n + 1) * turns,
         trajectory_rows=np.arange(n + 1),
@@ -84,6 +86,7 @@ def batch(tokens: int, turns: int = 16, length: int = 256, group: int = 8, seed:
         parent=np.concatenate([np.full((n, 1), -1), node[:, :-1]], axis=1).ravel(),
         limit=turns * per,
     )
+    return made.with_columns(spans={"option": options(made, made.turn_index % 5 == 0), "part": actions(made)})
 
 
 def long_batch(tokens: int) -> ap.Batch:
