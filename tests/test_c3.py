@@ -293,3 +293,13 @@ def test_with_fresh_siblings_every_message_has_its_own_alternatives_even_in_a_tr
         assert credit.scored.all()
         found.append(credit.token)
     assert_array_equal(found[0], found[1])
+
+
+def test_the_full_mean_holds_the_message_itself_in_both_means() -> None:
+    q, r = np.array(Q_ACTOR).reshape(2, 4), np.array(LEAVES)
+    full: dict[str, Any] = {"q": _q(), "baseline": "full_mean", "normalise": False}
+    reasoner, actor = _roles(_c3(_tree(), variant="value_only", **full))
+    assert_allclose(reasoner, [0.05, -0.05], atol=1e-12)
+    assert_allclose(actor, (q - q.mean(axis=1, keepdims=True)).ravel(), atol=1e-12)
+    assisted = _roles(_c3(_tree(), variant="value_assisted", alpha=0.5, **full))[1]
+    assert_allclose(assisted, (r - 0.5 * (r + q).mean(axis=1, keepdims=True)).ravel(), atol=1e-12)
