@@ -16,6 +16,7 @@ from ..credit import Credit, relabelled
 from ..errors import OptionError
 from ..pipeline import assign, learn
 from ..registry import keywords, methods
+from .authors import SimulatedAuthor
 from .editors import SimulatedEditor
 from .layouts import rows_of, to_batch
 from .records import Layout
@@ -25,7 +26,7 @@ from .sources import SimulatedJudge, SimulatedPolicy, exact_credit, fork_spans
 from .tabular import Float, Int, Task
 from .world import Rollouts, roll
 
-Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "editor", "forks", "truth"]
+Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "editor", "author", "forks", "truth"]
 
 #: What learned parts use on texts as simple as these: hash buckets, and folds of cross-fitting.
 FIT: Mapping[str, Any] = {"buckets": 256, "folds": 2}
@@ -64,7 +65,7 @@ class Entrant:
     @property
     def paid(self) -> bool:
         """Whether it costs more than the rollouts and one backward pass."""
-        return self.ask in ("fit", "sampler", "judge", "policy", "editor")
+        return self.ask in ("fit", "sampler", "judge", "policy", "editor", "author")
 
     def fits(self, layout: Layout) -> bool:
         """Whether it can enter on rollouts of this kind."""
@@ -153,6 +154,8 @@ def run_entrant(
         ask["sampler"] = TabularSampler(rollouts)
     elif entrant.ask == "editor":
         ask["sampler"] = SimulatedEditor(rollouts, **entrant.source)
+    elif entrant.ask == "author":
+        ask["author"] = SimulatedAuthor(**entrant.source)
     elif entrant.ask == "forks":
         batch = batch.with_columns(spans={"planning": fork_spans(rollouts, batch)})
     elif entrant.ask == "judge":
@@ -164,6 +167,7 @@ def run_entrant(
         ask.pop("fit", None)
         own_fit = set(keywords(methods()[entrant.method].fit or learn))
         fitting = {name: options.pop(name) for name in sorted(own_fit & set(options))}
+        fitting |= {"author": ask.pop("author")} if "author" in ask else {}
         learned = learn(batch, entrant.method, state=learned, rng=own, **fitting)
         ask["learned"] = learned
     credit = assign(batch, entrant.method, rng=own, **ask, **options)
