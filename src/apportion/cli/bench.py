@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .bench_claims import claims
 from .common import AsJson
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..bench.runner import Progress as At
 
 app = typer.Typer(help="Measure methods against exact truth.", no_args_is_help=True)
+app.command("claims")(claims)
 
 
 @app.command("run")
