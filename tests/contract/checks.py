@@ -255,7 +255,7 @@ def leaves_its_input_alone(method: Method, seed: int) -> None:
     c3="alternatives drawn anew may have earned something else", ccpo="so may rollouts without an agent",
     sharp="so may they here", prs="it reads points of stages, not rewards",
     agentprm="a model's promises tell steps apart", spa_rl="so do an estimator's contributions",
-    stepagent="it never reads rewards: a discriminator's are its own",
+    stepagent="it never reads rewards: a discriminator's are its own", pilotrl="a judge's scores tell rollouts apart",
     archer="critics' values are credit by themselves", istar="implicit rewards of steps remain",
     sweet_rl="a critic's log-ratio to its seed is credit by itself",
     hiper="so are a critic's three values",
