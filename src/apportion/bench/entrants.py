@@ -18,6 +18,7 @@ from ..pipeline import assign, learn
 from ..registry import keywords, methods
 from .authors import SimulatedAuthor
 from .editors import SimulatedEditor
+from .experts import demonstrations
 from .layouts import rows_of, to_batch
 from .records import Layout
 from .samplers import TabularSampler
@@ -26,7 +27,7 @@ from .sources import SimulatedJudge, SimulatedPolicy, exact_credit, fork_spans
 from .tabular import Float, Int, Task
 from .world import Rollouts, roll
 
-Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "editor", "author", "forks", "truth"]
+Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "editor", "author", "forks", "experts", "truth"]
 
 #: What learned parts use on texts as simple as these: hash buckets, and folds of cross-fitting.
 FIT: Mapping[str, Any] = {"buckets": 256, "folds": 2}
@@ -60,12 +61,12 @@ class Entrant:
     @property
     def oracle(self) -> bool:
         """Whether its evidence touches the truth; such rows never enter a ranking."""
-        return self.ask in ("truth", "judge", "policy", "editor", "forks")
+        return self.ask in ("truth", "judge", "policy", "editor", "forks", "experts")
 
     @property
     def paid(self) -> bool:
         """Whether it costs more than the rollouts and one backward pass."""
-        return self.ask in ("fit", "sampler", "judge", "policy", "editor", "author")
+        return self.ask in ("fit", "experts", "sampler", "judge", "policy", "editor", "author")
 
     def fits(self, layout: Layout) -> bool:
         """Whether it can enter on rollouts of this kind."""
@@ -148,7 +149,8 @@ def run_entrant(
     if entrant.ask == "truth":
         return Outcome(rollouts, rollouts, batch, exact_credit(rollouts, batch))
     ask: dict[str, Any] = {}
-    if entrant.ask == "fit":
+    options = dict(entrant.options)
+    if entrant.ask in ("fit", "experts"):
         ask["fit"] = True
     elif entrant.ask == "sampler":
         ask["sampler"] = TabularSampler(rollouts)
@@ -162,7 +164,8 @@ def run_entrant(
         ask["judge"] = SimulatedJudge(rollouts, **entrant.source)
     elif entrant.ask == "policy":
         ask["policy"] = SimulatedPolicy(rollouts, **entrant.source)
-    options = dict(entrant.options)
+    if entrant.ask == "experts":
+        options["experts"] = demonstrations(task, own, **entrant.source)
     if entrant.keeps:
         ask.pop("fit", None)
         own_fit = set(keywords(methods()[entrant.method].fit or learn))
