@@ -15,6 +15,7 @@ from typing import Any
 import apportion
 
 from ..errors import BenchError
+from .metadata import PROTOCOL
 from .records import Cell
 from .suites import Plan
 
@@ -76,6 +77,7 @@ def build(plan: Plan, command: str) -> dict[str, Any]:
     settings = plan.settings.model_dump(mode="json")
     manifest = {
         "format": FORMAT,
+        "protocol": PROTOCOL,
         "suite": plan.suite,
         "command": command,
         "versions": versions(),

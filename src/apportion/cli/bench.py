@@ -88,11 +88,34 @@ def report_command(
     _show(folder, out or folder / "report.html", json)
 
 
-@app.command("tasks")
-def tasks_command(json: AsJson = False) -> None:
-    """List the tasks."""
-    from ..bench.tasks import tasks
+def _task_ids(incomplete: str) -> Iterator[str]:
+    from ..bench.tasks import variants
 
+    yield from (id_ for id_ in variants() if id_.startswith(incomplete))
+
+
+@app.command("tasks")
+def tasks_command(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Print the records of these.", autocompletion=_task_ids)
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a task's record.")] = False,
+    json: AsJson = False,
+) -> None:
+    """List the tasks, or print the metadata records of some."""
+    from ..bench.tasks import find, tasks
+
+    if schema:
+        from ..bench.metadata import schema as of_record
+
+        typer.echo(_json.dumps(of_record(), indent=1))
+        return
+    if ids:
+        from ..bench.metadata import record
+
+        records = [record(find(id_)).model_dump(mode="json") for id_ in ids]
+        typer.echo(_json.dumps(records if len(records) > 1 else records[0], indent=1))
+        return
     found = tasks()
     if json:
         typer.echo(_json.dumps([task.describe() for task in found.values()], indent=1))

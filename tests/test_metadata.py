@@ -1,0 +1,58 @@
+"""Every task has a record that its published schema accepts, and that says what is true of it."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from apportion.bench.metadata import Record, record, schema
+from apportion.bench.tasks import find, variants
+from apportion.cli import main
+
+#: Long ones and the dearest to solve stand for themselves; their records differ in numbers only.
+SOME = sorted(id_ for id_ in variants() if not any(x in id_ for x in ("300", "500", "distract")))
+
+
+@pytest.mark.parametrize("id_", SOME)
+def test_every_record_is_accepted_by_the_schema(id_: str) -> None:
+    made = record(find(id_))
+    data = json.loads(made.model_dump_json())
+    jsonschema.Draft202012Validator(schema()).validate(data)
+    assert Record.model_validate(data) == made
+
+
+def test_the_schema_refuses_what_it_does_not_know() -> None:
+    data = json.loads(record(find("bifurcation/horizon-10")).model_dump_json())
+    validator = jsonschema.Draft202012Validator(schema())
+    for wrong in ({"gap": 2.0}, {"sha256": "x"}, {"more": 1}, {"protocol": "0.9"}):
+        assert list(validator.iter_errors({**data, **wrong})), wrong
+    del data["downstream"]
+    assert list(validator.iter_errors(data))
+
+
+def test_records_say_what_the_knobs_say() -> None:
+    ten = record(find("bifurcation/horizon-10"))
+    assert ten.bifurcation_units == (1, 4, 8)
+    assert ten.delay == 1
+    assert ten.observability == "full"
+    assert 0.3 < ten.gap < 0.8
+    assert ten.values.hardest_prompt < ten.values.expected_return < ten.values.optimum
+    assert record(find("bifurcation/hidden")).observability == "partial"
+    assert record(find("witness/plus")).observability.startswith("log hides")
+    assert record(find("interaction/xor")).interaction == "xor"
+    sure, plain = record(find("bifurcation/sure-forks")), record(find("bifurcation/horizon-100"))
+    assert (sure.entropy.forks or 0) < (plain.entropy.forks or 0)
+    assert record(find("reasoning/steps-10")).noise.transition == 0.0
+    assert record(find("classical/umbrella-length-10")).reward.verifier == "exact"
+    assert record(find("team/two")).estimands[-2:] == ("difference", "team_shapley")
+    assert record(find("classical/shortcut")).bifurcation_units == tuple(range(8))
+
+
+def test_the_command_prints_records_and_their_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, key in ((["team/two"], "task_id"), (["--schema"], "$schema")):
+        with pytest.raises(SystemExit) as ended:
+            main(["bench", "tasks", *words])
+        assert ended.value.code == 0
+        assert key in json.loads(capsys.readouterr().out)
