@@ -32,6 +32,7 @@ class FakeTask:
     tags: tuple[str, ...] = ("a", "b")
     layout: Layout = "turns"
     secret: float = 1.0
+    neural: bool = False
 
     def describe(self) -> dict[str, Any]:
         return {"id": self.id, "secret": self.secret}
@@ -49,7 +50,7 @@ class FakeEntrant:
     def method(self) -> str:
         return self.id
 
-    def fits(self, layout: Layout) -> bool:
+    def fits(self, layout: Layout, neural: bool = False) -> bool:
         return True
 
 

@@ -18,6 +18,12 @@ from .tabular import Float, Task
 
 def trained(task: Task, percent: int) -> Task:
     """The task as it is after ``percent`` of the attainable gain, reference = start."""
+    if task.neural:
+        from .neural.task import NeuralTask
+        from .neural.task import trained as neural
+
+        assert isinstance(task, NeuralTask)
+        return neural(task, percent)
     if not 0 <= percent <= 100:
         raise BenchError(f"{task.id}@{percent}: expected 0 to 100, per cent of the attainable gain")
     theta = _ascend_to(task, percent / 100)

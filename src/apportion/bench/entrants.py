@@ -23,11 +23,11 @@ from .layouts import rows_of, to_batch
 from .records import Layout
 from .samplers import TabularSampler
 from .segments import Rule, segments
-from .sources import SimulatedJudge, SimulatedPolicy, exact_credit, fork_spans
+from .sources import SimulatedJudge, SimulatedPolicy, exact_credit, fork_spans, solutions
 from .tabular import Float, Int, Task
 from .world import Rollouts, roll
 
-Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "editor", "author", "forks", "experts", "truth"]
+Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "editor", "author", "forks", "experts", "truth", "model"]
 
 #: What learned parts use on texts as simple as these: hash buckets, and folds of cross-fitting.
 FIT: Mapping[str, Any] = {"buckets": 256, "folds": 2}
@@ -66,10 +66,12 @@ class Entrant:
     @property
     def paid(self) -> bool:
         """Whether it costs more than the rollouts and one backward pass."""
-        return self.ask in ("fit", "experts", "sampler", "judge", "policy", "editor", "author")
+        return self.ask in ("fit", "experts", "sampler", "judge", "policy", "editor", "model", "author")
 
-    def fits(self, layout: Layout) -> bool:
-        """Whether it can enter on rollouts of this kind."""
+    def fits(self, layout: Layout, neural: bool = False) -> bool:
+        """Whether it can enter on rollouts of this kind; one that asks the model needs a ``neural`` task, which has one."""
+        if self.ask == "model" and not neural:
+            return False
         if self.layouts is not None:
             return layout in self.layouts
         if self.method == "exact":
@@ -160,8 +162,16 @@ def run_entrant(
         ask["author"] = SimulatedAuthor(**entrant.source)
     elif entrant.ask == "forks":
         batch = batch.with_columns(spans={"planning": fork_spans(rollouts, batch)})
+    elif entrant.ask == "hint":  # fitted, and told the solution
+        ask = {"fit": True, "privileged": solutions(rollouts, batch)}
+        if entrant.source.get("candidates"):
+            ask["sampler"] = TabularSampler(rollouts)
     elif entrant.ask == "judge":
         ask["judge"] = SimulatedJudge(rollouts, **entrant.source)
+    elif entrant.ask == "model":
+        from .neural.policy import TransformerPolicy
+
+        ask["policy"] = TransformerPolicy(rollouts)
     elif entrant.ask == "policy":
         ask["policy"] = SimulatedPolicy(rollouts, **entrant.source)
     if entrant.ask == "experts":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .draws import spent, streams
@@ -161,11 +163,25 @@ def _gains(task: Task, theta: Float, updates: Float, occupancy: Float, kl: float
             continue
         direction = g / norm
         best.append(max(expected_return(task, theta + length * direction) for length in STEPS) - start)
-        low, high = 0.0, 1.0
-        while divergence(high * direction) < kl and high < 2**20:
-            high *= 2
-        for _ in range(30):
-            middle = (low + high) / 2
-            low, high = (middle, high) if divergence(middle * direction) < kl else (low, middle)
-        fixed.append(expected_return(task, theta + low * direction) - start)
+        fixed.append(expected_return(task, theta + _length(divergence, direction, kl) * direction) - start)
     return {"gain_best": float(np.mean(best)), "gain_kl": float(np.mean(fixed))}
+
+
+def _length(divergence: Callable[[Float], float], direction: Float, kl: float) -> float:
+    """How far along ``direction`` the divergence is ``kl``: it grows as the square of a short step."""
+    low, high, length = 0.0, np.inf, 1.0
+    for _ in range(60):
+        found = divergence(length * direction)
+        if abs(found - kl) <= 1e-9 * kl:
+            return length
+        low, high = (length, high) if found < kl else (low, length)
+        guess = length * float(np.sqrt(kl / found)) if found > 0 else 0.0
+        if low < guess < high:
+            length = guess
+        elif np.isfinite(high):
+            length = (low + high) / 2
+        elif length < 2**20:
+            length *= 2
+        else:
+            break
+    return low

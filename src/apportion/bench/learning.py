@@ -70,7 +70,7 @@ def train(
             g = surrogate_update(r, credit, theta) if epoch else update(r, credit)
             step += 1
             m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-            theta = theta + lr * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-12)
+            theta = theta + lr * task.rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-12)
         value = expected_return(task, theta)
     return {
         "reached": float(value >= goal), "cost": cost, "updates": float(step), "final": value,

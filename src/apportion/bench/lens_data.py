@@ -30,7 +30,7 @@ def lens_data(tasks: list[str], methods: list[str], settings: Settings, seed: in
     Methods that sample their own branches credit a tree of their own and are left out.
     """
     chosen = [entrants()[m] for m in methods if not entrants()[m].fresh]
-    found = [(find(id_), [e for e in chosen if e.fits(find(id_).layout)]) for id_ in tasks]
+    found = [(find(id_), [e for e in chosen if e.fits(find(id_).layout, find(id_).neural)]) for id_ in tasks]
     return {"tasks": [_task(task, fitting, settings, seed) for task, fitting in found]}
 
 

@@ -102,7 +102,7 @@ class Plan:
             Cell(method, id_, seed, measure)
             for id_, task in self.tasks.items()
             for method, entrant in self.entrants.items()
-            if entrant.fits(task.layout)
+            if entrant.fits(task.layout, task.neural)
             for seed in self.seeds
             for measure in self.settings.measures
             if measure != "learning" or self._learns(method, task.horizon)

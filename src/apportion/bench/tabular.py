@@ -121,6 +121,11 @@ class Task:
         return 1.0
 
     @property
+    def attainable(self) -> float:
+        """What exact gradient ascent attains, where the task itself knows."""
+        raise NotImplementedError(f"task {self.id}: see oracle.attainable")
+
+    @property
     def start_theta(self) -> Float:
         return np.zeros((self.features.shape[1], self.actions))
 

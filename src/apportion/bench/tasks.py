@@ -7,11 +7,11 @@ from functools import cache
 from typing import Any
 
 from ..errors import OptionError
-from . import agentic, bifurcation, checkpoints, classical, interaction, reasoning, team, witness
+from . import agentic, bifurcation, checkpoints, classical, interaction, reasoning, team, tiny, witness
 from .tabular import Task
 
 #: The shipped families; each has ``variants()`` (arguments by id) and ``build(id)``.
-FAMILIES: tuple[Any, ...] = (bifurcation, reasoning, team, agentic, interaction, classical, witness)
+FAMILIES: tuple[Any, ...] = (bifurcation, reasoning, team, agentic, interaction, classical, witness, tiny)
 
 _OWN: dict[str, Task] = {}
 
@@ -36,12 +36,14 @@ def tasks() -> dict[str, Task]:
 
 
 def find(id_: str) -> Task:
-    """The task with this id, shipped or registered; ``ID@50`` is the task half trained."""
+    """The task with this id, shipped or registered; ``ID@50`` is the task half trained, ``neural/ID`` has a network act."""
     if id_ in _OWN:
         return _OWN[id_]
     name, percent = checkpoints.split(id_)
     if percent is not None:
         return _trained(name, percent)
+    if id_.startswith("neural/"):
+        return _neural(id_.removeprefix("neural/"))
     for family in FAMILIES:
         if id_ in family.variants():
             built: Task = family.build(id_)
@@ -53,3 +55,10 @@ def find(id_: str) -> Task:
 @cache
 def _trained(name: str, percent: int) -> Task:
     return checkpoints.trained(find(name), percent)
+
+
+@cache
+def _neural(name: str) -> Task:
+    from .neural.task import build
+
+    return build(find(name))
