@@ -94,8 +94,9 @@ def test_a_turn_shared_by_rows_is_one_child_one_uncertainty_and_one_leaf() -> No
 
 
 def test_rollouts_that_end_in_one_node_are_one_leaf_worth_their_mean() -> None:
-    batch = Batch.from_turns([[1], [1], [1]], outcome=[1, 0, 0], group=[0] * 3, node=[0, 0, 1], parent=[-1] * 3, logp=[-1.0] * 3)
-    assert_allclose(_at2po(batch).unit, [1, 1, -1], atol=1e-5)
+    columns: dict[str, Any] = {"outcome": [1, 0, 0, 1], "node": [0, 0, 1, 2], "parent": [-1] * 4, "logp": [-1.0] * 4}
+    batch = Batch.from_turns([[1]] * 4, group=[0] * 4, **columns)
+    assert_allclose(_at2po(batch).unit, [0, 0, -1.2247, 1.2247], atol=5e-5)
 
 
 def test_a_rollout_that_ends_where_others_go_on_is_one_more_child() -> None:
@@ -105,6 +106,9 @@ def test_a_rollout_that_ends_where_others_go_on_is_one_more_child() -> None:
     assert_allclose(_at2po(batch).unit, [w[0] - w[1], w[0] - w[1], -1], atol=1e-5)
     assert_allclose(_at2po(batch, weights="linear").unit[0], (0.3 - 1.3) / 1.6, atol=1e-5)
     assert_allclose(_at2po(batch, weights="leaves").unit[0], 0, atol=1e-12)
+    sure = batch.with_columns(logp=np.zeros(3))
+    assert_allclose(_at2po(sure, weights="linear").unit[0], 0, atol=1e-12)
+    assert_allclose(_at2po(batch.with_columns(logp=[-0.3, -0.3, -900.0])).unit[0], -1, atol=1e-5)
 
 
 def test_uncertainty_is_a_mean_over_policy_tokens() -> None:
@@ -202,6 +206,28 @@ def test_siblings_that_were_added_lower_the_score() -> None:
         collect(batch, sampler, rounds=2, branches=1, penalty=penalty, rng=np.random.default_rng(0))
         asked.append([prefixes for _, prefixes in sampler.asked])
     assert asked == [[[1], [1]], [[1], [5]]]  # 0.9 - 0.3 is below 0.7
+
+
+def test_the_penalty_is_a_twentieth_by_default_and_counts_the_chains_of_a_prompt() -> None:
+    batch = Batch.from_turns([[1, 1, 1], [1]], logp=[-0.52, -0.50, -3.0, -0.1], outcome=[0, 1], group=[0, 0])
+    asked = []
+    options: dict[str, Any]
+    for options in ({}, {"penalty": 0.0}):
+        sampler = FakeSampler(turns=1)
+        collect(batch, sampler, rounds=1, branches=1, rng=np.random.default_rng(0), **options)
+        asked.append(sampler.asked[0][1])
+    assert asked == [[1], [0]]  # 0.52 - 0.05 is below 0.50
+
+
+def test_the_prompt_itself_is_a_candidate_without_uncertainty() -> None:
+    # root -> A -> a -> leaf; A -> b, c; root -> B. With penalty 1: A 0.2 - 1, the prompt 0 - 1, a 0.5 - 2
+    tree = Batch.from_turns(
+        [[1, 1, 1], [1, 1], [1, 1], [1]], outcome=[0] * 4, group=[0] * 4, node=[0, 1, 2, 0, 3, 0, 4, 5],
+        parent=[-1, 0, 1, -1, 0, -1, 0, -1], logp=[-0.2, -0.5, -1, -0.2, -1, -0.2, -1, -1],
+    )  # fmt: skip
+    sampler = FakeSampler(turns=1)
+    collect(tree, sampler, rounds=1, branches=3, penalty=1.0, rng=np.random.default_rng(0))
+    assert sampler.asked == [("prefix", [0, 0, 1])]
 
 
 def test_a_turn_that_rows_share_is_one_candidate() -> None:

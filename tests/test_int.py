@@ -308,6 +308,15 @@ def test_a_misreading_editor_names_other_steps_the_same_ones_every_time() -> Non
     found = truthful >= 0
     assert abs((first == truthful)[found].mean() - 0.8) < 0.1
     assert_array_equal(first < 0, truthful < 0)
+    blind = SimulatedEditor(rollouts, accuracy=0.0).intervene(batch, np.random.default_rng(1))
+    assert (blind.step != truthful)[found].all()  # never right by accident
+    assert blind.edited is not None
+    width, at = batch.n_tokens // batch.n_steps, blind.step[found].astype(int)
+    last = blind.edited.offsets("trajectory")[1:] - width + 1  # the words of the corrected step …
+    first = (np.flatnonzero(found) * TASK.horizon + at) * width + 1  # … and of the original one
+    L = np.arange(TASK.words.shape[1])
+    written, done = blind.edited.need("ids")[last[:, None] + L], batch.need("ids")[first[:, None] + L]
+    assert (written != done).any(axis=1).all()
     mute = SimulatedEditor(rollouts, unreadable=1.0).intervene(batch, np.random.default_rng(1))
     assert np.isnan(mute.step).all()
     assert mute.edited is None
