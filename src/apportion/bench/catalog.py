@@ -24,6 +24,13 @@ def entrants() -> dict[str, Entrant]:
     return dict(shipped())
 
 
+def entrant(id_: str) -> Entrant:
+    """The entrant with this id; ``ID@KNOB=VALUE`` has a knob turned."""
+    from .knobs import entrant as found
+
+    return found(id_)
+
+
 def find(id_: str) -> Task:
     """The task with this id: one that ships or one that was loaded."""
     from . import tasks

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .draws import spent, streams
-from .entrants import Entrant, entrants, run_entrant
+from .entrants import Entrant, run_entrant
 from .identification import identify
 from .instruments import gradient_rows
+from .knobs import entrant as find_entrant
 from .learning import learning_rows
 from .records import Cell, Row
 from .settings import Settings
@@ -17,7 +18,7 @@ NAN = float("nan")
 
 def run_cell(cell: Cell, settings: Settings) -> list[Row]:
     """All numbers of a cell; a pure function of its arguments."""
-    task, entrant = find(cell.task), entrants()[cell.method]
+    task, entrant = find(cell.task), find_entrant(cell.method)
     numbers: list[tuple[str, int, float, float]]
     if cell.measure == "gradient":
         numbers = gradient_rows(cell, task, entrant, settings)
@@ -50,7 +51,7 @@ _ASKING = {"nothing": 1.0, "truth": 1.0, "fit": 10.0, "judge": 2.0, "policy": 2.
 
 def weight(cell: Cell, settings: Settings) -> float:
     """Relative expected time of a cell, for the order of work and the time left."""
-    task, entrant = find(cell.task), entrants()[cell.method]
+    task, entrant = find(cell.task), find_entrant(cell.method)
     asking = _ASKING.get(entrant.ask, 1.0 + 0.15 * task.horizon)
     if cell.measure == "learning":
         s = settings.learning

@@ -12,7 +12,8 @@ import numpy as np
 from ..batch import Batch
 from . import store
 from .draws import streams
-from .entrants import Entrant, entrants, run_entrant
+from .entrants import Entrant, run_entrant
+from .knobs import entrant as find_entrant
 from .layouts import choices, to_batch
 from .oracle import oracle, truth
 from .records import Cell
@@ -29,7 +30,7 @@ def lens_data(tasks: list[str], methods: list[str], settings: Settings, seed: in
 
     Methods that sample their own branches credit a tree of their own and are left out.
     """
-    chosen = [entrants()[m] for m in methods if not entrants()[m].fresh]
+    chosen = [one for one in map(find_entrant, methods) if not one.fresh]
     found = [(find(id_), [e for e in chosen if e.fits(find(id_).layout, find(id_).neural)]) for id_ in tasks]
     return {"tasks": [_task(task, fitting, settings, seed) for task, fitting in found]}
 

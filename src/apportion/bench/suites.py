@@ -68,6 +68,25 @@ SUITES: dict[str, Suite] = {
             identification=Identification(batch=256),
         ),
     ),
+    # Each neural task with its tabular twin; only turns learn, and methods are named, so that it stays minutes.
+    "neural": Suite(
+        title="minutes: a small transformer acts, beside the same tasks with a table (needs torch)",
+        tasks=("tiny/turns", "neural/tiny/turns", "tiny/steps@50", "neural/tiny/steps@50"),
+        methods=(
+            "exact", "rloo", "grpo", "gae", "gigpo", "tempo", "pooled_td", "vineppo", "hcapo", "hca", "pure",
+            "acpo-fit", "igpo-fit", "t_reg", "hicra", "spro", "prl", "prime", "istar", "itpo", "from_r_to_q",
+            "hcapo-model", "hca-model", "acpo-model", "igpo-model", "t_reg-model", "deltabelief-model", "a2tgpo-model",
+        ),
+        seeds=3,
+        settings=Settings(
+            gradient=Gradient(batch_sizes=(64, 512), replicates=(4, 2)),
+            learning=Learning(
+                batch_sizes=(128,), lrs=(0.15,), max_updates=60, horizons=(6,),
+                methods=("exact", "rloo", "grpo", "gae", "gigpo", "tempo", "pooled_td", "hcapo-model", "acpo-model"),
+            ),
+            identification=Identification(batch=256),
+        ),
+    ),
     "smoke": Suite(
         title="seconds: does everything run?",
         tasks=("bifurcation/horizon-10",),
@@ -154,9 +173,10 @@ def _entrants(wanted: Sequence[str] | None) -> dict[str, Entrant]:
     if wanted is None:
         return known
     for id_ in wanted:
-        if id_ not in known:
+        if id_.partition("@")[0] not in known:
             raise BenchError(catalog.unknown("method", id_, known, "with --methods"))
-    return {id_: known[id_] for id_ in known if id_ in {*wanted, NUMERAIRE}}
+    turned = {id_: catalog.entrant(id_) for id_ in wanted if id_ not in known}
+    return {id_: known[id_] for id_ in known if id_ in {*wanted, NUMERAIRE}} | turned
 
 
 def _tasks(wanted: Sequence[str]) -> tuple[dict[str, Task], dict[str, str], tuple[str, ...]]:
