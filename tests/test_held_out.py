@@ -44,7 +44,10 @@ KNOWN = {
     "from_r_to_q": "the weight of a pair counts all pairs of its prompt, those with the rollout that is held out too",
 }
 #: Methods whose learned part may say the same whatever one outcome is.
-SAME = {"hicra": "an n-gram is strategic or not: one answer more or less changes nothing here"}
+SAME = {
+    "hicra": "an n-gram is strategic or not: one answer more or less changes nothing here",
+    "istar": "a first batch is scored before anything is learned from it",
+}
 
 
 @pytest.mark.parametrize(
