@@ -15,9 +15,9 @@ from ..credit import Credit
 from ..errors import OptionError
 from ..evidence import Asked, Bill, Rubric
 from ..words import Axis, Provenance
-from .layouts import choices, level, place, situation
+from .layouts import choices, level, place, rows_of, situation
 from .oracle import oracle, truth
-from .tabular import Float, Int
+from .tabular import TURN, Float, Int
 from .world import Rollouts
 
 
@@ -33,6 +33,21 @@ def fork_spans(rollouts: Rollouts, batch: Batch) -> Spans:
     at = choices(rollouts.task, batch)
     fork = rollouts.task.fork[rollouts.prompt[at.row], at.time]
     return Spans(at.first[fork], at.first[fork] + rollouts.task.words.shape[1])
+
+
+def solutions(rollouts: Rollouts, batch: Batch) -> list[list[int]]:
+    """What is known in training only, as token ids per trajectory: the best action at every fork of its prompt, in order.
+
+    Each after the token that names its time. Best on average over the states there: it does not know where one will be.
+    """
+    task = rollouts.task
+    with oracle():
+        best = truth(task, rollouts.theta).Q.mean(axis=2).argmax(axis=2)
+    texts: dict[int, list[int]] = {}
+    for p in np.unique(rollouts.prompt).tolist():
+        times = np.flatnonzero(task.fork[p])
+        texts[p] = [w for t in times.tolist() for w in (TURN + t, *task.words[best[p, t]].tolist())]
+    return [texts[p] for p in rollouts.prompt[rows_of(task, batch)].tolist()]
 
 
 def frozen_uniform(*keys: Int) -> Float:

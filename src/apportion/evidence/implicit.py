@@ -130,6 +130,7 @@ def fit_implicit(
     offset: Float | None = None,
     state: LearnedImplicit | None = None,
     update: Update = "before",
+    together: Axis = "trajectory",
     texts: Texts = "run",
     told: Told | None = None,
 ) -> LearnedImplicit:
@@ -139,7 +140,8 @@ def fit_implicit(
     is added to that sum before beta, (N,). texts, told: see :func:`slots`.
     state: what was learned before; the penalty is on what changes. update: how the trajectories of this batch are
     scored: "before", by the update, with weights of a fold they were not in; "after", by what was known until now;
-    "none" learns nothing.
+    "none" learns nothing. together: what is held out at once; the "group" where rewards of one rollout decide which pairs
+    the others are in.
     beta: what the summed log-ratio is multiplied by. folds: held-out parts, drawn by trajectory. ridge: penalty in
     *trajectories*, as in ``evidence.learned.fit_linear``. steps: how often L-BFGS may move. The bill counts one
     training pass over what was trained on, as the papers make; our few steps stand for it.
@@ -160,8 +162,11 @@ def fit_implicit(
         raise OptionError(f"buckets = {buckets}, but what was learned before has {state.weights.shape[1] - 1}: they must agree")
     axis: Axis = "turn" if batch.step_offsets is None else "step"
     table = slots(batch, axis, buckets, reference, texts, told)
-    folds = min(folds, n) if update == "before" else 1
-    part = rng.permutation(n) % folds
+    units = batch.count(together)
+    if units < 2:  # one prompt: its own trajectories are held out from one another
+        together, units = "trajectory", n
+    folds = min(folds, units) if update == "before" else 1
+    part = (rng.permutation(units) % folds)[batch.within("trajectory", together)]
     if labels is None and pairs is None:
         pairs = pairs_of(batch)
     old = np.zeros(buckets + 1) if state is None else state.weights[-1]

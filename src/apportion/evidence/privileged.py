@@ -164,7 +164,7 @@ def fit_critic(
     model = fit_implicit(
         batch, "critic_logp", rng, labels=None, beta=beta, reference=base, folds=folds, ridge=ridge, buckets=buckets,
         steps=steps, pairs=best_pairs(batch, at_least) if pairing == "best" else pairs_of(batch),
-        share=shares(batch, mean), state=None if state is None else state.model, texts="suffix",
+        share=shares(batch, mean), state=None if state is None else state.model, texts="suffix", together="group",
         told=None if texts is None else texts.told(batch, axis),
     )  # fmt: skip
     return LearnedCritic(model, texts, model.bill)

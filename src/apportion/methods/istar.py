@@ -49,7 +49,7 @@ def fit(
 
     A log-linear policy on hashed text features (``evidence.implicit``) in place of a language model; pi_old is ``logp``.
     update: "after", the code's: this batch is scored by what was known before it, so that a first batch has no step
-    rewards, exactly; "before": it is scored after learning, cross-fitted by trajectory (``folds``); "none": nothing is
+    rewards, exactly; "before": it is scored after learning, cross-fitted by prompt (``folds``); "none": nothing is
     learned (``reverse`` of the code is "after" with its passes apart, ``ce`` the loss of ``prime``).
     aggregate: S of the paper, or the code's "mean" over steps. reference: where phi starts: the "frozen" reference
     (``ref_logp``; the paper's base checkpoint), or the "policy" itself, wherever it is now.
@@ -66,6 +66,7 @@ def fit(
     return fit_implicit(
         batch, "prm_logp", rng, labels=None, beta=beta, reference=reference, folds=folds, ridge=ridge, buckets=buckets,
         steps=steps, share=share, offset=offset, state=state, update=update,
+        together="group",
     )  # fmt: skip
 
 

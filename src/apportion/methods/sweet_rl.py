@@ -55,10 +55,11 @@ def fit(
 
         J = -log sigmoid(beta sum_t A(o+_t, a+_t, c) - beta sum_t A(o-_t, a-_t, c))
 
-    A log-linear policy on hashed text features, cross-fitted by trajectory (``evidence.implicit``), in place of a language
+    A log-linear policy on hashed text features, cross-fitted by task (``evidence.implicit``), in place of a language
     model. privileged: c, one sequence of token ids per trajectory (or None), which it reads as ``evidence.privileged``
     says; left out, it is the paper's ablation without training-time information. Fresh actions have the c of the
-    trajectory whose turn they answer; tell a later batch's with ``learned.with_texts(batch, ...)``.
+    trajectory whose turn they answer; tell a later batch's with ``learned.with_texts(batch, ...)``. On texts that it never
+    met the level of A, the same for all actions there, means nothing: compare candidates.
     mean: over "turn"s, the paper's A, or one over all agent tokens of the "trajectory", as the code trains; "none" is
     the ablation without it. pairing: the "best" of a task against every worse one, where the best reward is ``at_least`` 1
     (the code; None: any), or "all" of solved and unsolved. Pairs of a task weigh together half its rollouts.
