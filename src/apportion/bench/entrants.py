@@ -27,7 +27,7 @@ from .sources import SimulatedJudge, SimulatedPolicy, exact_credit, fork_spans, 
 from .tabular import Float, Int, Task
 from .world import Rollouts, roll
 
-Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "editor", "author", "forks", "experts", "truth", "model"]
+Ask = Literal["nothing", "fit", "sampler", "judge", "policy", "editor", "author", "forks", "experts", "hint", "truth", "model"]
 
 #: What learned parts use on texts as simple as these: hash buckets, and folds of cross-fitting.
 FIT: Mapping[str, Any] = {"buckets": 256, "folds": 2}
@@ -61,12 +61,12 @@ class Entrant:
     @property
     def oracle(self) -> bool:
         """Whether its evidence touches the truth; such rows never enter a ranking."""
-        return self.ask in ("truth", "judge", "policy", "editor", "forks", "experts")
+        return self.ask in ("truth", "judge", "policy", "editor", "forks", "experts", "hint")
 
     @property
     def paid(self) -> bool:
         """Whether it costs more than the rollouts and one backward pass."""
-        return self.ask in ("fit", "experts", "sampler", "judge", "policy", "editor", "model", "author")
+        return self.ask in ("fit", "experts", "hint", "sampler", "judge", "policy", "editor", "model", "author")
 
     def fits(self, layout: Layout, neural: bool = False) -> bool:
         """Whether it can enter on rollouts of this kind; one that asks the model needs a ``neural`` task, which has one."""
