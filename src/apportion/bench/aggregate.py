@@ -40,6 +40,21 @@ def estimate(
     return value, *interval(resampled(table, statistic, count=count, seed=seed), level)
 
 
+def difference(
+    x: Float, y: Float, statistic: Callable[[Float], Float], *, count: int = 2000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Statistic of ``y`` less that of ``x``, both (runs, tasks), with its interval: resamples draw the same runs of both,
+    because run i of both saw the same seed."""
+    a, b = _table(x), _table(y)
+    if a.shape != b.shape:
+        raise BenchError(f"paired runs: x has shape {a.shape}, y {b.shape}")
+    value = float(statistic(b) - statistic(a))
+    if a.shape[0] < 2:
+        return value, math.nan, math.nan
+    samples = statistic(_drawn(b, count, seed)) - statistic(_drawn(a, count, seed))
+    return value, *interval(np.asarray(samples, dtype=np.float64), level)
+
+
 def overall_iqm(scores: Float) -> Float:
     """Interquartile mean over all runs of all tasks: the mean of the middle half."""
     return iqm(scores.reshape(*scores.shape[:-2], -1))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .bench_claims import claims
+from .bench_compare import compare_command
 from .common import AsJson
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Measure methods against exact truth.", no_args_is_help=True)
 app.command("claims")(claims)
+app.command("compare")(compare_command)
 
 
 @app.command("run")
 def run_command(
-    suite: Annotated[str, typer.Option(help="Named suite: quick, full or smoke.")] = "quick",
+    suite: Annotated[str, typer.Option(help="Named suite: quick, full, methods, neural (needs torch) or smoke.")] = "quick",
     methods: Annotated[
         str | None, typer.Option(help="'all', or ids separated by commas; default: the suite's. RLOO always takes part.")
     ] = None,
@@ -157,6 +159,7 @@ def _complain(console: Console, outcome: Outcome) -> int:
 def _show(folder: Path, page: Path | None, json: bool) -> None:
     """Print the leaderboard and the measured sentence; write the report."""
     from ..report.summary import leaderboard_table, sentence, summarise
+    from ..report.tiers import tier_text
 
     summary = summarise(folder)
     if page is not None:
@@ -169,6 +172,8 @@ def _show(folder: Path, page: Path | None, json: bool) -> None:
     console = _stdout()
     console.print(leaderboard_table(summary))
     console.print(sentence(summary), markup=False, highlight=False)
+    if tiers := tier_text(summary):
+        console.print(tiers, markup=False, highlight=False)
     if page is not None:
         typer.echo(f"report: {page}")
 
