@@ -139,6 +139,14 @@ def test_similar_states_are_one_node_but_anchors_stay_exact() -> None:
         _graphgpo(batch.with_columns(state=None).with_columns(state=_ints(batch)), similarity=0.9)
 
 
+def test_where_a_success_ended_joins_no_states() -> None:
+    # "abyy" and "zzcd" are each half like "abcd", where the first rollout ended well, and not like each other
+    states = ["hall", "abcd", "hall", "abyy", "pit", "hall", "zzcd", "x"]
+    batch = ap.Batch.from_turns([[1], [1, 1], [1, 1]], outcome=[1.0, 0.0, 1.0], group=[0] * 3, state=states)
+    step = _graphgpo(batch, spread="none", episode_weight=0.0, similarity=0.5).unit
+    assert_allclose(step[[0, 1, 3]], np.array([10, 0.1, 1]) - 11.1 / 3, atol=1e-12)
+
+
 def _ints(batch: ap.Batch) -> Any:
     codes = batch.need("state")
     return type(codes)(codes.codes, tuple(range(codes.n)))

@@ -115,6 +115,9 @@ def test_a_depth_whose_return_is_the_mean_up_to_rounding_is_silent() -> None:
     assert credit.parts["depth_1"][3] == 0.0
     assert_allclose(credit.unit[3], (0.3 - 0.2) / 2, atol=1e-12)  # depth 2 alone: {.3, .2}
     assert_allclose(credit.unit[7], (2 * -0.1 + 3 * -0.05) / 5, atol=1e-12)
+    large = _hgpo(batch.with_columns(turn_reward=1e6 * reward), spread="none", gamma=1.0)
+    assert large.parts["depth_1"][3] == 0.0
+    assert_allclose(large.unit, 1e6 * credit.unit, rtol=1e-9)
 
 
 def test_small_true_differences_are_not_taken_for_rounding() -> None:

@@ -82,8 +82,8 @@ def graphgpo(
     check_word(statistics, Statistics, "statistics")
     if not 0 <= gamma <= 1:
         raise OptionError(f"gamma = {gamma}: expected a number between 0 and 1")
-    here, there, n, n_states = _edges(batch, similarity)
-    found = steps_to(here, there, np.arange(n_states, n), n)
+    here, there, success = _edges(batch, similarity)
+    found = steps_to(here, there, np.array([success]), success + 1)
     distance = _unreached(found, here, there, batch.within("turn", "group"))
     away = distance[1] - distance[0] + 1 if normalize_distance else distance[1]
     g: Float = np.asarray(_TOP * float(gamma) ** away, dtype=np.float64)
@@ -96,8 +96,8 @@ def graphgpo(
     return Credit.of(batch, "turn", parts["step"] + parts["episode"], parts=parts, diagnostics=reachable)
 
 
-def _edges(batch: Batch, similarity: float | None) -> tuple[Int, Int, int, int]:
-    """State before and after each turn, how many nodes there are, and how many of them are states: then one success a group."""
+def _edges(batch: Batch, similarity: float | None) -> tuple[Int, Int, int]:
+    """Node of the state before and of that after each turn, and of success: the last one."""
     state, over = batch.need("state"), batch.within("prefix", "group")
     won = batch.prefix_offsets[1:][batch.solved] - 1  # what stands after a solved rollout is success, not a state
     if similarity is None:
@@ -107,10 +107,10 @@ def _edges(batch: Batch, similarity: float | None) -> tuple[Int, Int, int, int]:
         seen[won] = False
         node = np.zeros(over.size, dtype=np.int64)
         node[seen] = similar_groups(over[seen], state.codes[seen], state.names, similarity)
-    n_states = int(node.max()) + 1
-    node[won] = n_states + over[won]
+    success = int(node.max()) + 1  # one for all groups: their states are apart, and nothing leads on from it
+    node[won] = success
     here = batch.prefix_before
-    return node[here], node[here + 1], n_states + batch.count("group"), n_states
+    return node[here], node[here + 1], success
 
 
 def _unreached(found: Int, here: Int, there: Int, group: Int) -> tuple[Int, Int]:
