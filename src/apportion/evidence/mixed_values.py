@@ -15,7 +15,7 @@ import numpy as np
 
 from ..batch import Batch
 from ..errors import BatchError, OptionError
-from ..ops.least_squares import fold_grams, solve_folds, solve_without
+from ..ops.least_squares import fold_grams, solve_folds
 from ..ops.ridge import predict
 from ..ops.scans import discounted_suffix
 from ..structure import Float, Int
@@ -78,15 +78,17 @@ def fit_mixed(
     slope = mixer.weights(batch, zero)
     penalty = np.append(np.full(buckets, ridge * size.size / batch.count("episode")), 1e-6 * size.size)
     gram, rhs = _normal(seen, slope, joint, goal - value, fold, folds, buckets)
-    weights = _with_gap(solve_folds(gram, rhs, penalty))
+    weights = _with_gap(solve_folds(gram, rhs, penalty, definite=True))
     linear = np.allclose(mixer.weights(batch, rng.normal(size=zero.size)), slope, rtol=1e-4, atol=1e-6)
     for row in range(0 if linear else folds + 1):
+        apart = np.where(fold == row, 0, 1)  # all that is not held out is one fold here, and the rest another
         for _ in range(_STEPS):
             q = predict(weights, np.full(zero.size, row), seen)
             slope = mixer.weights(batch, q)
             left = goal - mixer.total(batch, q)[0] + np.bincount(joint, weights=slope * q)
-            gram, rhs = _normal(seen, slope, joint, left, fold, folds, buckets)
-            weights[row] = _with_gap(solve_without(row, gram, rhs, penalty)[None])[0]
+            gram, rhs = _normal(seen, slope, joint, left, apart, 2, buckets)
+            solved = np.linalg.solve(np.diag(penalty) + gram[1], rhs[1])
+            weights[row] = _with_gap(solved[None])[0]
     keys = trajectory_keys(batch)
     order = np.argsort(keys)
     model = Linear("turn", actions, weights, keys[order], part[order])
@@ -105,11 +107,10 @@ def _normal(seen: Int, slope: Float, joint: Int, y: Float, fold: Int, folds: int
     for start in range(0, y.size, _CHUNK):
         stop = min(start + _CHUNK, y.size)
         own = order[bounds[start] : bounds[stop]]
-        x = np.zeros((stop - start, buckets + 2))  # column ``buckets``: no feature
-        row = joint[own] - start
-        for column in range(seen.shape[1]):
-            np.add.at(x, (row, seen[own, column]), slope[own])
-        np.add.at(x, (row, np.full(own.size, buckets + 1)), slope[own])
+        wide = buckets + 2  # the last two: no feature, and the intercept
+        at = (joint[own] - start)[:, None] * wide + np.column_stack([seen[own], np.full(own.size, buckets + 1)])
+        x = np.bincount(at.ravel(), weights=np.repeat(slope[own], at.shape[1]), minlength=(stop - start) * wide)
+        x = x.reshape(-1, wide)
         more = fold_grams(np.delete(x, buckets, axis=1), y[start:stop], fold[start:stop], folds)
         gram, rhs = gram + more[0], rhs + more[1]
     return gram, rhs

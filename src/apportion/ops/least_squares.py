@@ -18,32 +18,26 @@ def fold_grams(x: Float, y: Float, fold: Int, folds: int) -> tuple[Float, Float]
     return gram, rhs
 
 
-def solve_folds(gram: Float, rhs: Float, penalty: Float) -> Float:
-    """Weights without each fold, and from all of them in the last row, shape (folds + 1, d); see :func:`solve_without`."""
-    return np.stack([solve_without(k, gram, rhs, penalty) for k in range(rhs.shape[0] + 1)])
+def solve_folds(gram: Float, rhs: Float, penalty: Float, *, definite: bool = False) -> Float:
+    """Weights without each fold, and from all of them in the last row, shape (folds + 1, d).
 
+        w_k = argmin_w  w' (sum_{f != k} G_f + diag(penalty)) w - 2 w' sum_{f != k} b_f
 
-def solve_without(k: int, gram: Float, rhs: Float, penalty: Float) -> Float:
-    """Weights from all folds but ``k`` (from all, where there is no such fold), shape (d,).
-
-        w = argmin_w  w' (sum_{f != k} G_f + diag(penalty)) w - 2 w' sum_{f != k} b_f
-
-    The least one (in norm) where several are as good. A form that falls without bound in some direction, as a
-    difference of estimates may, is not followed there: negative eigenvalues count as none.
+    definite: the form is known to have one minimum (a sum of squares and a penalty on every weight). Otherwise the least
+    one (in norm) where several are as good; and a form that falls without bound in some direction, as a difference
+    of estimates may, is not followed there: negative eigenvalues count as none.
     """
-    others = [f for f in range(rhs.shape[0]) if f != k]  # summed afresh: nothing of fold k is left, not even rounding
-    total = np.diag(penalty) + sum((gram[f] for f in others), np.zeros(gram.shape[1:]))
-    right = sum((rhs[f] for f in others), np.zeros(rhs.shape[1]))
-    return _solved((total + total.T) / 2, right, definite=bool((penalty > 0).all()))
+    folds, d = rhs.shape
+    out = np.zeros((folds + 1, d))
+    for k in range(folds + 1):
+        others = [f for f in range(folds) if f != k]  # summed afresh: nothing of fold k is left, not even rounding
+        total = np.diag(penalty) + sum((gram[f] for f in others), np.zeros((d, d)))
+        right = sum((rhs[f] for f in others), np.zeros(d))
+        out[k] = np.linalg.solve(total, right) if definite else _least((total + total.T) / 2, right)
+    return out
 
 
-def _solved(total: Float, right: Float, *, definite: bool) -> Float:
-    if definite:
-        try:
-            np.linalg.cholesky(total)
-            return np.asarray(np.linalg.solve(total, right), dtype=np.float64)
-        except np.linalg.LinAlgError:
-            pass
+def _least(total: Float, right: Float) -> Float:
     size, along = np.linalg.eigh(total)
     usable = size > max(size[-1], 0.0) * right.size * 1e-12
     found: Float = along[:, usable] @ ((along[:, usable].T @ right) / size[usable])
