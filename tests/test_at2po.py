@@ -210,13 +210,11 @@ def test_siblings_that_were_added_lower_the_score() -> None:
 
 def test_the_penalty_is_a_twentieth_by_default_and_counts_the_chains_of_a_prompt() -> None:
     batch = Batch.from_turns([[1, 1, 1], [1]], logp=[-0.52, -0.50, -3.0, -0.1], outcome=[0, 1], group=[0, 0])
-    asked = []
-    options: dict[str, Any]
-    for options in ({}, {"penalty": 0.0}):
-        sampler = FakeSampler(turns=1)
-        collect(batch, sampler, rounds=1, branches=1, rng=np.random.default_rng(0), **options)
-        asked.append(sampler.asked[0][1])
-    assert asked == [[1], [0]]  # 0.52 - 0.05 is below 0.50
+    plain, free = FakeSampler(turns=1), FakeSampler(turns=1)
+    collect(batch, plain, rounds=1, branches=1, rng=np.random.default_rng(0))
+    collect(batch, free, rounds=1, branches=1, penalty=0.0, rng=np.random.default_rng(0))
+    assert plain.asked == [("prefix", [1])]  # 0.52 - 0.05 is below 0.50
+    assert free.asked == [("prefix", [0])]
 
 
 def test_the_prompt_itself_is_a_candidate_without_uncertainty() -> None:
