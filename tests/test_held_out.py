@@ -37,11 +37,10 @@ def _learned(method: Method, batch: Batch) -> dict[str, Any]:
         pytest.skip(f"{method.id} learns from more than this batch has: {missing}")
 
 
-#: Methods whose evidence is about the trajectory's own outcome, which it therefore follows, and others that break the promise.
+#: Methods whose evidence is about the trajectory's own outcome, which it therefore follows.
 KNOWN = {
     "hca": "hindsight is conditioned on the trajectory's own outcome, by definition",
     "hcapo": "so it is here",
-    "from_r_to_q": "the weight of a pair counts all pairs of its prompt, those with the rollout that is held out too",
 }
 #: Methods whose learned part may say the same whatever one outcome is.
 SAME = {

@@ -34,12 +34,13 @@ def fit(
 
         loss = -log sigmoid(sum over chosen of c_t - sum over rejected of c_t)
 
-    A log-linear policy on hashed text features, cross-fitted by trajectory (see ``evidence.implicit``); the
-    paper's is a language model trained offline. Pairs of a prompt weigh together half its rollouts. Where no prompt
-    has both, nothing is learned: all credit is 0, and the diagnostic ``examples``, the number of pairs, is 0.
+    A log-linear policy on hashed text features, cross-fitted by prompt (see ``evidence.implicit``), since how one
+    rollout ended decides which pairs the others are in; a batch of one prompt is held out by trajectory, as well as that can
+    be done. The paper's is a language model trained offline. Pairs of a prompt weigh together half its rollouts. Where no
+    prompt has both, nothing is learned: all credit is 0, and the diagnostic ``examples``, the number of pairs, is 0.
     """
     given = {"beta": beta, "reference": reference, "folds": folds, "ridge": ridge, "buckets": buckets, "steps": steps}
-    return fit_implicit(batch, "dpo_logp", rng, labels=None, **given)  # type: ignore[arg-type]
+    return fit_implicit(batch, "dpo_logp", rng, labels=None, together="group", **given)  # type: ignore[arg-type]
 
 
 @method(
