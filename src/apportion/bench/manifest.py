@@ -36,9 +36,9 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def versions() -> dict[str, str]:
+def versions(*more: str) -> dict[str, str]:
     """Versions that can change a number."""
-    libraries = {name: version(name) for name in ("numpy", "numba", "pyarrow")}
+    libraries = {name: version(name) for name in ("numpy", "numba", "pyarrow", *more)}
     return {"apportion": apportion.__version__, "python": platform.python_version(), **libraries}
 
 
@@ -80,7 +80,7 @@ def build(plan: Plan, command: str) -> dict[str, Any]:
         "protocol": PROTOCOL,
         "suite": plan.suite,
         "command": command,
-        "versions": versions(),
+        "versions": versions(*(["torch"] if any(task.neural for task in plan.tasks.values()) else [])),
         "code": code_digest(),
         "seeds": list(plan.seeds),
         "prices": settings.pop("prices"),

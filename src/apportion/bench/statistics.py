@@ -104,3 +104,22 @@ def spearman(a: Float, b: Float) -> float:
     x, y = x - x.mean(), y - y.mean()
     scale = math.sqrt(float(x @ x) * float(y @ y))
     return float(x @ y) / scale if scale > 0 else math.nan
+
+
+def kendall(a: Float, b: Float) -> float:
+    """Kendall's tau-b: pairs ordered alike less pairs ordered the other way, ties taken out of the scale.
+
+    NaN below 3 pairs or where one side is constant.
+    """
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if x.size != y.size:
+        raise ValueError(f"a has {x.size} values, b has {y.size}: expected as many")
+    if np.isnan(x).any() or np.isnan(y).any():
+        raise ValueError("a rank correlation needs values without NaN: drop the pair first")
+    if x.size < 3:
+        return math.nan
+    one, two = np.triu_indices(x.size, 1)
+    # infinities are compared, never subtracted
+    up = [(z[one] > z[two]).astype(np.float64) - (z[one] < z[two]) for z in (x, y)]
+    scale = math.sqrt(float(np.abs(up[0]).sum()) * float(np.abs(up[1]).sum()))
+    return float(up[0] @ up[1]) / scale if scale > 0 else math.nan

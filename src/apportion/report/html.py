@@ -14,6 +14,7 @@ from .figures import figures, tiles
 from .lens import check_lens, fit_budget
 from .read import read_run
 from .summary import summarise
+from .tiers import tier_text
 
 
 def write_report(run_dir: str | Path, out: str | Path) -> Path:
@@ -34,6 +35,7 @@ def write_report(run_dir: str | Path, out: str | Path) -> Path:
         figures=figures(summary),
         tiles=tiles(summary),
         counts=_counts(summary),
+        tiers=tier_text(summary),
         tasks=[_task(t) for t in summary["tasks"]],
         has_lens=bool(shown["tasks"]),
         left_out=left_out,

@@ -17,6 +17,7 @@ from .numbers import load, store, value_of
 from .pool import mean_estimate, resample_weights, seed_mean
 from .read import Run, read_run
 from .terminal import leaderboard_table
+from .tiers import tier_rows
 
 if TYPE_CHECKING:
     Row = dict[str, Any]
@@ -42,6 +43,7 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     - ``learning``: per task and method at its best setting; see :func:`report.learning.learning_rows`
     - ``identification``, ``cost``: per task and method, means over seeds
     - ``agreement``: Spearman correlation of learning speed and net multiplier, per task and mean
+    - ``tiers``: rank correlation between neural tasks and their tabular twins; see :func:`report.tiers.tier_rows`
     - ``ranking``: methods without oracles, best first: by learning, then those measured by gradient only
     - ``headline``: the series and task the leaderboard and the sentence speak of
     - ``sentence``: the measured sentence
@@ -73,6 +75,7 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     found["headline"] = _headline(found)
     found["methods"] = _methods(run, found)
     found["agreement"] = _agreement(run, found)
+    found["tiers"] = tier_rows(run, found)
     found["sentence"] = sentence(found)
     return found
 

@@ -19,4 +19,6 @@ ENTRANTS = (
     Entrant("acpo-model", "acpo", "ACPO, the model's own belief in the answer", "model", logp=True),
     # an answer in steps is one turn, where IGPO is GRPO
     Entrant("igpo-model", "igpo", "IGPO, the model's own belief in the answer", "model", logp=True, layouts=_AGENTS),
+    Entrant("deltabelief-model", "deltabelief", "DeltaBelief-RL, the model's own belief", "model", logp=True, layouts=_AGENTS),
+    Entrant("a2tgpo-model", "a2tgpo", "A2TGPO, the model's own belief", "model", logp=True, layouts=_AGENTS),
 )
