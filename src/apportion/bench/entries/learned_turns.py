@@ -1,7 +1,7 @@
 """Methods that learn what a step is worth: from outcomes by TD, from sums, from an expert; and one that asks in stages.
 
-StepAgent is shown its own solved rollouts, or (an oracle row) rollouts of the best policy; its implicit reward is
-the policy's own drift from its reference, and says something only where the two differ. SPA-RL's grounding bonus is
+StepAgent is shown its own solved rollouts, or (an oracle row) rollouts of the best policy; its implicit variant gives
+a reward and pairs, no advantage, and does not enter. SPA-RL's grounding bonus is
 left out: every action can be executed here. No task has plans: PilotRL's judge is asked about the first choice as if it
 were one, which is why it enters with its last stage only (the others would train the first choice, or all but it).
 """
@@ -24,8 +24,6 @@ ENTRANTS = (
     Entrant("stepagent-kept", "stepagent", "StepAgent, solved rollouts as experts, discriminator kept", "fit", FIT, keeps=True),
     Entrant("stepagent-bandit", "stepagent", "StepAgent, a step an episode", "fit", {"variant": "bandit", **FIT}),
     Entrant("stepagent-experts", "stepagent", "StepAgent, 64 optimal demonstrations", "experts", FIT),
-    Entrant("stepagent-implicit", "stepagent", "StepAgent, implicit reward", options={"variant": "implicit"}, logp=True,
-            reference=True),
     Entrant("pilotrl-judge80", "pilotrl", "PilotRL, joint stage, first choice as the plan, judge right on 80 %", "judge",
             source={"accuracy": 0.8}),
 )  # fmt: skip
