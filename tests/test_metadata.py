@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+from apportion.bench.export import export
 from apportion.bench.metadata import Record, record, schema
 from apportion.bench.tasks import find, variants
 from apportion.cli import main
@@ -56,3 +55,22 @@ def test_the_command_prints_records_and_their_schema(capsys: pytest.CaptureFixtu
             main(["bench", "tasks", *words])
         assert ended.value.code == 0
         assert key in json.loads(capsys.readouterr().out)
+
+
+def test_exported_arrays_define_the_task(tmp_path: Path) -> None:
+    """Another implementation gets the same truth from the files alone."""
+    task = find("bifurcation/horizon-10")
+    export([task, find("witness/plus")], tmp_path / "tasks")
+    with np.load(tmp_path / "tasks" / "bifurcation-horizon-10.npz", allow_pickle=False) as file:
+        a = {name: file[name] for name in file.files}
+    logits = a["offset"]
+    pi = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    v = a["success"]
+    for t in reversed(range(task.horizon)):
+        q = np.einsum("psau,pu->psa", a["kernels"][a["kernel_of"][:, t]], v)
+        v = (pi[a["context"][:, t]] * q).sum(axis=-1)
+    told = json.loads((tmp_path / "tasks" / "bifurcation-horizon-10.json").read_text())
+    assert (a["start"] * v).sum() / task.prompts == pytest.approx(told["values"]["expected_return"], abs=1e-12)
+    assert sorted(p.name for p in (tmp_path / "tasks").iterdir()) == [
+        "bifurcation-horizon-10.json", "bifurcation-horizon-10.npz", "task.schema.json", "witness-plus.json", "witness-plus.npz",
+    ]  # fmt: skip

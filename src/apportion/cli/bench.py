@@ -102,6 +102,7 @@ def tasks_command(
         list[str] | None, typer.Argument(metavar="[ID]...", help="Print the records of these.", autocompletion=_task_ids)
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a task's record.")] = False,
+    export: Annotated[Path | None, typer.Option(help="Write arrays and records into this folder (default: of all tasks).")] = None,
     json: AsJson = False,
 ) -> None:
     """List the tasks, or print the metadata records of some."""
@@ -111,6 +112,12 @@ def tasks_command(
         from ..bench.metadata import schema as of_record
 
         typer.echo(_json.dumps(of_record(), indent=1))
+        return
+    if export is not None:
+        from ..bench.export import export as write
+
+        files = write([find(id_) for id_ in ids] if ids else list(tasks().values()), export)
+        typer.echo(f"{len(files)} files in {export}")
         return
     if ids:
         from ..bench.metadata import record
