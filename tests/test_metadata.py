@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import jsonschema  # type: ignore[import-untyped]
+import numpy as np
 import pytest
 
 from apportion.bench.export import export

@@ -102,7 +102,7 @@ def tasks_command(
         list[str] | None, typer.Argument(metavar="[ID]...", help="Print the records of these.", autocompletion=_task_ids)
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a task's record.")] = False,
-    export: Annotated[Path | None, typer.Option(help="Write arrays and records into this folder (default: of all tasks).")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write arrays and records into this folder; default: of all.")] = None,
     json: AsJson = False,
 ) -> None:
     """List the tasks, or print the metadata records of some."""
