@@ -19,6 +19,7 @@ from apportion.evidence.latent_design import design
 from apportion.evidence.learned import trajectory_keys
 from apportion.evidence.text_features import Vocabulary, described
 from apportion.ops.least_squares import solve_folds
+from apportion.registry import get, keywords
 
 from .fakes import FakeAuthor
 
@@ -235,6 +236,24 @@ def test_candidates_are_summed_up_and_what_is_wrong_is_sent_back() -> None:
     assert made.direct
     assert "list of one number, the reward of the turn" in direct.asked[0]
     assert "expected one, the reward" in direct.asked[1]
+
+
+def test_settings_are_those_of_the_card_unless_they_are_said_to_be_ours() -> None:
+    spec = get("lare")
+    for function in (spec.fit, spec.collect):
+        assert function is not None
+        had = {name: p.default for name, p in keywords(function).items()}
+        assert (had["candidates"], had["repairs"], had["words"], had["direct"]) == (5, 5, 8, False)
+        assert Settings(**{name: had[name] for name in vars(Settings())}) == Settings()
+    assert Settings() == Settings("rd", unbiased=True, k=64, draws=8, alpha=0.0, bias=True, ridge=1e-3, folds=5)
+    used = {name: p.default for name, p in keywords(design).items()}
+    assert (used["candidates"], used["repairs"], used["words"], used["direct"], used["attempts"]) == (5, 5, 8, False, 3)
+    assert {name: p.default for name, p in spec.options.items()} == {
+        "form": "to_go",
+        "gamma": 1.0,
+        "lam": 0.95,
+        "single": "error",
+    }
 
 
 def test_everything_is_done_again_before_it_is_given_up() -> None:

@@ -17,6 +17,7 @@ from apportion.evidence.mixed_values import LearnedMixed
 from apportion.evidence.mixer import Mixer, checked, mixer_of
 from apportion.evidence.mixer_design import design
 from apportion.evidence.text_features import Vocabulary
+from apportion.registry import get, keywords
 
 from .fakes import FakeAuthor
 
@@ -146,8 +147,6 @@ def _grpo(batch: Batch) -> Any:
 
 
 def _options(id_: str) -> Any:
-    from apportion.registry import get
-
     return get(id_).options
 
 
@@ -206,6 +205,17 @@ def test_rounds_of_candidates_a_choice_and_advice() -> None:
     assert "expected one number per joint step" in fixed
     assert "list of 3 numbers" in author.asked[9]
     assert "1.\n```python\nreturn sum(q * softmax(seen))" in author.asked[9]  # the best so far stands first
+
+
+def test_settings_are_those_of_the_card_unless_they_are_said_to_be_ours() -> None:
+    spec = get("qllm")
+    for function in (spec.fit, spec.collect):
+        assert function is not None
+        had = {name: p.default for name, p in keywords(function).items()}
+        assert (had["rounds"], had["candidates"], had["repairs"], had["words"], had["monotone"]) == (3, 3, 10, 8, True)
+        assert (had["gamma"], had["folds"], had["ridge"], had["buckets"], had["action_tokens"]) == (1.0, 5, 3.0, 512, 4)
+    used = {name: p.default for name, p in keywords(design).items()}
+    assert (used["rounds"], used["candidates"], used["repairs"], used["words"], used["monotone"]) == (3, 3, 10, 8, True)
 
 
 @pytest.mark.parametrize("choice", ["the second", "", "[1, 1, 0]", "[0, 0, 0]", "[0, 1]", "[0, 2, 0]", "[0, 0, 0, 1]"])
