@@ -68,6 +68,8 @@ def test_worked_targets_and_normalised_values() -> None:
     assert_allclose(normal.targets["v_low"], _hiper(_card(), **_V, keep_penalty=-0.3).targets["v_low"])
     # two options: one above, one below; the switch parts over all four turns
     assert_allclose(_by_label(normal, "subgoal")[[0, 2]], [1, -1], atol=1e-6)
+    uneven = _hiper(_card([0, 1]), **{**_V, "v_high": [0.35, 0.6, np.nan, np.nan]}, norm=True)  # options count, not their turns
+    assert_allclose(np.abs(_by_label(uneven, "subgoal")[[0, 1]]), [1, 1], atol=1e-6)
     term = np.array([0.225, 0.125, 0.425, 0.225])
     assert_allclose(_by_label(normal, "switch"), (term - term.mean()) / (term.std() + 1e-8), atol=1e-9)
 
@@ -190,7 +192,8 @@ def test_a_part_on_observation_tokens_credits_and_keeps_only_what_the_policy_wro
     batch = Batch.from_turns([[3]], outcome=[1.0], spans=spans, action=[False, True, False])
     credit = _hiper(batch, v_low=[0.25], v_term=[np.nan], v_high=[0.0])
     assert_allclose(credit.token, [0, 0.75, 0])
-    assert credit.kept.tolist() == [False, True, False]
+    assert credit.keep is not None
+    assert credit.keep.tolist() == [False, True, False]
 
 
 def test_normalisation_is_over_turns_that_have_the_part() -> None:
@@ -221,11 +224,12 @@ def test_a_changed_subgoal_on_a_keep_turn_pays() -> None:
     assert_allclose(credit([5, 5, 6, 8]), [0, 0, -1, -1], atol=1e-12)
     with pytest.raises(MissingColumn, match="ids"):
         _hiper(_card(), **_V, consistency_penalty=-1.0)
-    part = Spans(np.array([1, 4]), np.array([2, 5]), ("subgoal", "switch"))  # only one of the two turns says a subgoal
-    spans = {"option": Spans(np.array([0]), np.array([6])), "part": part}
-    batch = Batch.from_turns([[3] * 2], outcome=[0.0], ids=range(6), spans=spans)
-    v = {"v_low": [0.0] * 2, "v_term": [0.0] * 2, "v_high": [0.0] * 2}
-    assert not _hiper(batch, **v, consistency_penalty=-1.0).unit.any()
+    for labels in (("subgoal", "switch"), ("switch", "subgoal")):  # only one of the two turns says a subgoal
+        part = Spans(np.array([1, 4]), np.array([2, 5]), labels)
+        spans = {"option": Spans(np.array([0]), np.array([6])), "part": part}
+        batch = Batch.from_turns([[3] * 2], outcome=[0.0], ids=range(6), spans=spans)
+        v = {"v_low": [0.0] * 2, "v_term": [0.0] * 2, "v_high": [0.0] * 2}
+        assert not _hiper(batch, **v, consistency_penalty=-1.0).unit.any()
 
 
 def test_the_order_of_the_tables_does_not_matter() -> None:
