@@ -87,6 +87,21 @@ SUITES: dict[str, Suite] = {
             identification=Identification(batch=256),
         ),
     ),
+    "break-even": Suite(
+        title="how good must a judge be, how many samples are enough: one knob of the evidence at a time",
+        tasks=("bifurcation/horizon-30", "reasoning/steps-30"),
+        methods=(
+            "rloo", "grpo",
+            *(f"pure-judge80@accuracy={a}" for a in (0.6, 0.7, 0.8, 0.9, 1.0)),
+            *(f"capo-judge80@accuracy={a}" for a in (0.6, 0.7, 0.8, 0.9, 1.0)),
+            *(f"hcapo-exact@skill={s}" for s in (0.0, 0.25, 0.5, 0.75, 1.0)),
+            *(f"vineppo@k={k}" for k in (1, 2, 4, 8, 16)),
+        ),
+        seeds=6,
+        settings=Settings(
+            measures=("gradient", "cost"), gradient=Gradient(batch_sizes=(64, 512), replicates=(8, 4)), cost=Cost(batch=64)
+        ),
+    ),
     "smoke": Suite(
         title="seconds: does everything run?",
         tasks=("bifurcation/horizon-10",),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from .breakeven import breakeven_text
 from .numbers import digits, load, short, value_of
 from .terminal import speedup, worth
 
@@ -42,6 +43,12 @@ def figures(summary: Mapping[str, Any]) -> dict[str, dict[str, str]]:
             "below, two parts of it: re-weighting between prompts, a choice of objective, and wrong credit within a prompt, "
             "which is how GRPO’s two biases are told apart.",
             "alt": _bias_alt(summary),
+        },
+        "breakeven": {
+            "title": "How good must the evidence be?",
+            "read": "Above the line at 1 a method is worth what its evidence costs; ✕ marks where its update does not surely "
+            "point uphill. A judge or a process reward that is wrong too often, or too few samples, costs more than it brings.",
+            "alt": "Net multiplier along a knob of the evidence. " + "; ".join(breakeven_text(summary)) + ".",
         },
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pages.embed import write_text
+from .breakeven import breakeven_text
 from .claim import claim_and_support
 from .embed import asset, report_page, vendored
 from .figures import figures, tiles
@@ -24,7 +25,7 @@ def write_report(run_dir: str | Path, out: str | Path) -> Path:
     shown, left_out = fit_budget(check_lens(lens)) if lens else ({"tasks": []}, 0)
     titles = {m["id"]: m["name"] for m in summary["methods"]}
     shown = {**shown, "titles": titles}
-    scripts = [vendored(), *(asset(f"templates/{name}.js") for name in ("lens", "tables", "charts", "report"))]
+    scripts = [vendored(), *(asset(f"templates/{name}.js") for name in ("lens", "tables", "charts", "breakeven", "report"))]
     claim, support = claim_and_support(summary)
     html = report_page(
         "report.html.jinja",
@@ -36,6 +37,7 @@ def write_report(run_dir: str | Path, out: str | Path) -> Path:
         tiles=tiles(summary),
         counts=_counts(summary),
         tiers=tier_text(summary),
+        breakeven=breakeven_text(summary),
         tasks=[_task(t) for t in summary["tasks"]],
         has_lens=bool(shown["tasks"]),
         left_out=left_out,

@@ -90,6 +90,7 @@
     const plot = report.charts[id](summary, view, Math.max(560, figure.clientWidth));
     if (!plot) { figure.replaceChildren(el("p", { class: "note" }, "Not measured for this selection.")); return; }
     const svg = plot.tagName === "svg" ? plot : plot.querySelector("svg:last-of-type");
+    for (const more of plot.tagName === "svg" ? [] : plot.querySelectorAll("svg")) if (more !== svg) more.setAttribute("aria-hidden", "true");
     svg.setAttribute("role", "img");
     const here = view.task === summary.headline.task && view.batch === summary.reference_batch && view.series === summary.headline.series;
     svg.setAttribute("aria-label", here ? figure.dataset.alt : `${$(id + "-title").textContent}, for ${id === "headline" ? view.series : view.task}`);
@@ -97,7 +98,8 @@
     figure.replaceChildren(...(key ? [key] : []), plot);
   }
 
-  function all() { board(); identified(); costs(); ["headline", "multipliers", "frontier", "bias"].forEach(draw); }
+  const FIGURES = ["headline", "multipliers", "frontier", "bias", ...(summary.breakeven.length ? ["breakeven"] : [])];
+  function all() { board(); identified(); costs(); FIGURES.forEach(draw); }
 
   function options(select, values, label, chosen, change) {
     select.replaceChildren(...values.map((v) => el("option", { value: v }, label(v))));
@@ -130,5 +132,5 @@
   }
   all();
   let width = document.body.clientWidth;
-  new ResizeObserver(() => { if (document.body.clientWidth !== width) { width = document.body.clientWidth; ["headline", "multipliers", "frontier", "bias"].forEach(draw); } }).observe(document.body);
+  new ResizeObserver(() => { if (document.body.clientWidth !== width) { width = document.body.clientWidth; FIGURES.forEach(draw); } }).observe(document.body);
 })(window.apportion);
