@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -88,7 +90,13 @@ def test_a_request_says_all_there_is_to_know() -> None:
     assert listed({"a": "first", "b": "second"}) == "- a: first\n- b: second"
     assert code_of("x\n```\ny\n```\n```python\nz\n```") == "y"
     assert code_of("```py\na\nb\n```") == "a\nb"
-    assert code_of("plain") == "plain"
+    assert code_of("plain") == code_of("\nplain\n") == "plain"
+    assert code_of("```python\nx = 1") == "x = 1"
+    assert code_of("``` x") == "``` x"
+    start = time.perf_counter()
+    for hostile in ("`" * 100_000, "```" + " " * 100_000, "```\n" * 25_000, "```python" * 11_000, " " * 100_000):
+        code_of(hostile)
+    assert time.perf_counter() - start < 1.0
 
 
 def test_asking_stops_at_the_first_usable_answer_and_after_the_last_repair() -> None:

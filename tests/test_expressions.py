@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import sys
 import threading
 import time
@@ -364,6 +365,34 @@ def test_hard_texts_do_not_crash_a_thread_with_a_small_stack() -> None:
     finally:
         threading.stack_size(before)
     assert len(caught) == len(OUT)
+
+
+def test_texts_that_keep_patterns_busy_are_refused_at_once() -> None:
+    start = time.perf_counter()
+    for piece in (
+        "'",
+        '"',
+        "\\",
+        "'\\",
+        "1e",
+        "0x",
+        ".",
+        "'a",
+        " ",
+        "'" * 3,
+        "rb'",
+        "1_",
+        "#",
+        "\n ",
+        "x ",
+        "\\\n",
+        "é",
+        "x\\\n",
+    ):
+        for text in (piece * (7_999 // len(piece)), "'" + piece * (7_990 // len(piece)), "x" + piece * (7_990 // len(piece))):
+            with contextlib.suppress(ExpressionError):
+                parse(text, ["x"])
+    assert time.perf_counter() - start < 20.0
 
 
 def test_random_programs_are_refused_or_compute_and_never_anything_else() -> None:

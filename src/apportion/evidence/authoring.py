@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -26,7 +25,6 @@ LANGUAGE = (
 #: What is added to a request after an answer that was refused.
 REPAIR = "\n\nYour last answer was\n```python\n{code}\n```\nIt was refused: {error}\nWrite it again, whole."
 
-_FENCED = re.compile(r"```[ \t]*(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
 #: Longer answers are not looked at.
 _LONGEST = 100_000
 
@@ -67,8 +65,12 @@ def said(author: Author, request: str, rng: np.random.Generator) -> tuple[str, B
 
 def code_of(answer: str) -> str:
     """The first fenced block of an answer, or all of it where it has none."""
-    found = _FENCED.search(answer)
-    return (found.group(1) if found else answer).strip("\n")
+    start = answer.find("```")  # not by a pattern: a hostile answer could keep one busy
+    opens = answer.find("\n", start) if start >= 0 else -1
+    if opens < 0:
+        return answer.strip("\n")
+    ends = answer.find("```", opens)
+    return answer[opens + 1 : ends if ends >= 0 else None].strip("\n")
 
 
 def language() -> str:

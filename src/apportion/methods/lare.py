@@ -135,7 +135,7 @@ def lare(
     never states or rewards; f is fitted on returns, out of fold. The rewards need not add up to R, and nothing is
     normalised.
 
-    What was written is in ``learned.factors.text`` of what ``learn`` returns; with ``author=`` in one call it is used and not kept.
+    What was written is ``learned.factors.text`` of what ``learn`` returns; with ``author=`` in one call it is not kept.
     form: the paper relabels the rewards that TD3, SAC, PPO or IPPO learns from. "reward" is that: r itself, at the last
     policy token of each step, still to be turned into an advantage; "gae" does it with a critic (``value``, before the
     first policy token of each step), gamma and lam (.95, IPPO's). Without one: "to_go" (ours), above, and "immediate" (ours), r

@@ -139,7 +139,7 @@ def qllm(
     repetitions, counts of words), never states or rewards. A null (NaN) of either is not scored.
     q: not read with of="team", which is how we put the method to language models. R_e: mean total reward of the trajectories
     of an episode; mean_G R: over the episodes of its prompt, each once; single: what one episode alone gets.
-    What was written is in ``learned.mixer.text`` of what ``learn`` returns; with ``author=`` in one call it is used and not kept.
+    What was written is ``learned.mixer.text`` of what ``learn`` returns; with ``author=`` in one call it is not kept.
     baseline: "group" subtracts from the parts their mean over the episodes of the prompt, for the same agent at the same
     place (ours; "none" is the paper's). Parts: ``contribution`` and ``baseline``, which add up.
 
