@@ -65,7 +65,7 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
         "gradient": gradient_rows(run, index),
         "learning": learning_rows(run, index),
         "identification": [
-            {"task": t, "method": m} | {name: mean_estimate(cell, name, weights) for name in IDENTIFICATION}
+            {"task": t, "method": m} | {name: mean_estimate(cell, name, weights) for name in (*IDENTIFICATION, *_more(cell))}
             for t, m, cell in _plain(run, "identification")
         ],
         "cost": [
@@ -81,6 +81,11 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     found["breakeven"] = breakeven_rows(found["gradient"], reference)
     found["sentence"] = sentence(found)
     return found
+
+
+def _more(cell: Mapping[str, Any]) -> list[str]:
+    """Figures that only some tasks have: correlation with other estimands, and how often a method is silent."""
+    return sorted(name for name in cell if name.startswith("correlation:") or name == "silent")
 
 
 def _plain(run: Run, measure: str) -> Iterable[tuple[str, str, Mapping[str, Any]]]:

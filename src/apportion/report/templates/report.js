@@ -50,12 +50,16 @@
 
   function identified() {
     const rows = summary.methods.map((m) => ({ ...m, row: find("identification", view.task, m.id) })).filter((r) => r.row);
-    const column = (key, label, hint, down) => ({ key, label, hint, down, bar: true, value: (r) => value(r.row, key), text: (r) => places(r.row[key].value, 2), sub: (r) => span(r.row[key], (v) => places(v, 2)) });
+    const others = [...new Set(rows.flatMap((r) => Object.keys(r.row)))].filter((key) => key.startsWith("correlation:"));
+    const nothing = { value: null, low: null, high: null }, at = (r, key) => r.row[key] || nothing;
+    const column = (key, label, hint, down) => ({ key, label, hint, down, bar: true, value: (r) => num(at(r, key).value), text: (r) => places(at(r, key).value, 2), sub: (r) => span(at(r, key), (v) => places(v, 2)) });
     table($("identified"), [
       { key: "method", label: "method", kind: "text", heading: true, value: (r) => r.title.toLowerCase(), text: (r) => r.name },
       column("correlation", "correlation", "with exact credit, over turns", true), column("sign", "sign agreement", "over pairs of turns whose exact credit differs", true),
       column("fork_ap", "fork precision", "average precision in finding the forks", true), column("leak_routine", "leaks to routine turns", "share of credit on turns that cannot matter", false),
       column("leak_luck", "leaks to luck", "share of credit explained by the environment’s dice", false),
+      ...(rows.some((r) => r.row.silent) ? [column("silent", "silent", "share of forks the method says nothing about", false)] : []),
+      ...others.map((key) => column(key, `corr. ${key.slice(12).replace(/_/g, " ")}`, "with another estimand: see the protocol", true)),
     ], rows, { caption: `At ${view.task}` });
   }
 
