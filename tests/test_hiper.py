@@ -224,8 +224,9 @@ def test_a_changed_subgoal_on_a_keep_turn_pays() -> None:
     assert_allclose(credit([5, 5, 6, 8]), [0, 0, -1, -1], atol=1e-12)
     with pytest.raises(MissingColumn, match="ids"):
         _hiper(_card(), **_V, consistency_penalty=-1.0)
-    for labels in (("subgoal", "switch"), ("switch", "subgoal")):  # only one of the two turns says a subgoal
-        part = Spans(np.array([1, 4]), np.array([2, 5]), labels)
+    cases = {(1, 4): ("subgoal", "switch"), (2, 5): ("switch", "subgoal"), (0, 1, 4): ("switch", "subgoal", "switch")}
+    for at, labels in cases.items():  # only one of the two turns says a subgoal
+        part = Spans(np.array(at), np.array(at) + 1, labels)
         spans = {"option": Spans(np.array([0]), np.array([6])), "part": part}
         batch = Batch.from_turns([[3] * 2], outcome=[0.0], ids=range(6), spans=spans)
         v = {"v_low": [0.0] * 2, "v_term": [0.0] * 2, "v_high": [0.0] * 2}

@@ -40,7 +40,7 @@ class Hierarchy:
 
 
 def hierarchy(batch: Batch) -> Hierarchy:
-    """Read and check the tables ``option`` and ``part``; the first turn of a trajectory opens an option whatever it says."""
+    """Read and check the tables ``option`` and ``part``; as options end with their trajectory, its first turn opens one."""
     tables = batch.need("spans", "to tell options and the parts of turns")
     for name in ("option", "part"):
         if name not in tables:
@@ -62,7 +62,6 @@ def hierarchy(batch: Batch) -> Hierarchy:
         )
     opens = np.zeros(batch.n_turns, dtype=np.bool_)
     opens[np.searchsorted(edges, start)] = True
-    opens[batch.trajectory_turns[:-1]] = True
     turn = np.searchsorted(edges, part.start, side="right") - 1
     inside = part.end <= edges[turn + 1]
     if not inside.all():
