@@ -62,6 +62,9 @@ def test_z_scores_are_those_of_the_card_with_the_sample_deviation() -> None:
     credit = _istar(_card(), estimator="z_score")
     _close(credit.parts["step"], [0.2429, 1.4090, -0.6316, -1.5062, -0.0486, 0.5345])
     _close(credit.parts["episode"][[0, 2, 5]], np.array([2, -1, -1]) / 3 / (np.sqrt(1 / 3) + 1e-6))
+    first = _istar(_card(), estimator="z_score", step_baseline="first").parts["step"]
+    x = _Q / 6
+    _close(first, (x - x[[0, 2, 5]].mean()) / x[[0, 2, 5]].std(ddof=1))
     plain = _istar(_card(), estimator="mean")
     _close(plain.parts["step"], _istar(_card()).parts["step"] * 5 / 6)
     _close(plain.parts["episode"], _istar(_card()).parts["episode"] * 2 / 3)

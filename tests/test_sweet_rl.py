@@ -365,6 +365,10 @@ def test_what_a_text_suggests_is_what_follows_a_word_that_stands_there_once() ->
     assert agrees(6, 2, 6, 3) == [False] * 5  # a word that stands there twice says nothing
     assert agrees(5, 1) == [False, True, False, False, False]
     assert agrees(9, 9, 9) == agrees() == [False] * 5
+    two = Batch.from_turns([[1, 2]], action=[1, 0, 1], ids=[6, 8, 2], trajectory=["t"])  # only the turn's own words count
+    assert Texts.of(two, [[8, 2]]).told(two, "turn")[1].tolist() == [False, False, True]
+    talk = Batch.from_turns([[2, 1]], action=[0, 1, 1], ids=[6, 7, 2], trajectory=["t"])
+    assert Texts.of(talk, [[6, 2]]).told(talk, "turn")[1].tolist() == [False, False, True]
     later = Batch.from_turns([[2], [2]], action=[0, 1, 0, 1], ids=[6, 9, 8, 2], trajectory=["a", "b"])
     assert not Texts.of(later, [[6, 2], [6, 2]]).told(later, "turn")[1].any()  # never across trajectories
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -58,6 +59,16 @@ class Replay:
 
 def turn_keys(batch: Batch) -> tuple[Hash, Hash, Hash]:
     """Keys of the text before each turn's first policy token, of its action, and of all that stands when it is over."""
+    if batch not in _MADE:
+        _MADE[batch] = _turn_keys(batch)
+    return _MADE[batch]
+
+
+#: Keys of batches still in use: learning from a batch and scoring it makes them once.
+_MADE: WeakKeyDictionary[Batch, tuple[Hash, Hash, Hash]] = WeakKeyDictionary()
+
+
+def _turn_keys(batch: Batch) -> tuple[Hash, Hash, Hash]:
     ids, action, offsets = _stream(batch, "turn")
     hashed = mix(ids)
     begin = offsets[batch.trajectory_turns[:-1]][batch.within("turn", "trajectory")]
