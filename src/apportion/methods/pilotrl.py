@@ -166,7 +166,6 @@ def pilotrl(
         r, known = np.where(ok, r, 0.0), known | ~ok  # what breaks the format gets 0, judged or not
     r = r + _overlong(batch, penalty, buffer)
     a = standardise(r, batch.within("trajectory", "group"), spread="sample", eps=eps, counted=known, single=single)
-    a = np.where(known, a, 0.0)
     trained = {"follow": ~planned, "plan": planned, "joint": np.ones(batch.n_tokens, dtype=np.bool_)}[stage]
     keep = trained & known[batch.within("token", "trajectory")]
     used = {"follow": acts, "plan": plans, "joint": plans | acts}[stage] & known[owner]
