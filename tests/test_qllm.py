@@ -214,6 +214,7 @@ def test_settings_are_those_of_the_card_unless_they_are_said_to_be_ours() -> Non
         had = {name: p.default for name, p in keywords(function).items()}
         assert (had["rounds"], had["candidates"], had["repairs"], had["words"], had["monotone"]) == (3, 3, 10, 8, True)
         assert (had["gamma"], had["folds"], had["ridge"], had["buckets"], had["action_tokens"]) == (1.0, 5, 3.0, 512, 4)
+    assert Mixer() == Mixer("mean(q)", Vocabulary((), ()), (), tried=0, refused=0, bill=Bill())
     used = {name: p.default for name, p in keywords(design).items()}
     assert (used["rounds"], used["candidates"], used["repairs"], used["words"], used["monotone"]) == (3, 3, 10, 8, True)
 
@@ -359,6 +360,21 @@ def test_it_comes_back_from_disk_bit_for_bit(tmp_path: Any) -> None:
     assert again.mixer == learned.mixer == mixer
     for name, array in learned.evidence(batch).arrays.items():
         assert_array_equal(again.evidence(batch).arrays[name], array)
+
+
+def test_the_least_that_can_be_learned_from() -> None:
+    batch, _ = _team(np.random.default_rng(0), 2)
+    least = learn(batch, "qllm", rng=0, buckets=1, folds=2, gamma=0.0)
+    assert np.isfinite(least.q.predict(batch)).all()
+    assert least.q.weights.shape == (3, 3)
+    assert learn(batch, "qllm", rng=0, folds=9).q.weights.shape[0] == 3  # no more folds than prompts
+
+
+def test_long_advice_is_cut() -> None:
+    author = FakeAuthor(["mean(q)", "max(q)", "[1, 0]", "word " * 1000, "mean(q)"])
+    design(author, _three(ids=[1, 2, 3]), rng=np.random.default_rng(0), rounds=2, candidates=2)
+    told = author.asked[4].split("Advice: ")[1]
+    assert len(told) == 501
 
 
 def test_bad_settings_are_refused() -> None:

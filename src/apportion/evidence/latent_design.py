@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..batch import Batch
-from ..errors import BatchError, OptionError
+from ..errors import OptionError
 from ..words import Axis
 from .authoring import ask_for, code_of, language, listed, said
 from .bill import Bill
@@ -53,8 +53,6 @@ def design(
     for name, value, least in (("candidates", candidates, 1), ("repairs", repairs, 0), ("attempts", attempts, 1)):
         if value < least:
             raise OptionError(f"{name} = {value}: expected at least {least}")
-    if not batch.n_turns:
-        raise BatchError("no units to try a function on: design on a batch that has some")
     unit: Axis = "step" if batch.step_offsets is not None else "turn"
     vocabulary = telling_words(batch, "step", words)
     about = described(unit, vocabulary, done=True)
