@@ -321,6 +321,23 @@ def test_the_critic_improves_with_data_and_the_low_value_knows_the_subgoal() -> 
     assert abs(_error(learned, held_out, "v_high") - blind) < 0.015
 
 
+def test_high_is_learned_where_options_open_and_term_everywhere() -> None:
+    # what is seen at the second turn is unlike what was seen at the first, and pays only there
+    n = 200
+    ids = [x for i in range(n) for x in (1, 9, 2 + i % 2, 9)]
+    reward = [x for i in range(n) for x in (0.0, float(i % 2))]
+    spans = {
+        "option": Spans(np.arange(n) * 4, np.arange(n) * 4 + 4),
+        "part": Spans(np.arange(1, 4 * n, 2), np.arange(2, 4 * n + 1, 2), ("action",) * 2 * n),
+    }
+    batch = Batch.from_turns([[2, 2]] * n, turn_reward=reward, ids=ids, action=[False, True] * 2 * n, spans=spans)
+    found = _learned(batch).evidence(batch).arrays
+    gap = {name: v[3::4].mean() - v[1::4].mean() for name, v in found.items()}  # second turns, after 3 and after 2
+    assert gap["v_term"] > 0.9
+    assert gap["v_low"] > 0.9
+    assert abs(gap["v_high"]) < 0.1
+
+
 def test_the_critic_is_at_chance_on_shuffled_outcomes() -> None:
     held_out = _rollouts(4000, 99)
     chance = float(held_out.reward.var())

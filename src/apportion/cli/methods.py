@@ -152,7 +152,8 @@ def _sections(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
         (f"Options with {facts['source']}=", [f"{n} = {default}" for n, default in facts["collect_options"].items()]),
         ("Options with fit=True", [f"{name} = {default}" for name, default in facts["fit_options"].items()]),
         ("The smallest batch that works", [
-            f">>> import apportion as ap{', numpy as np' if 'np.' in expression else ''}; from apportion import Batch",
+            f">>> import apportion as ap{', numpy as np' if 'np.' in expression else ''}; from apportion import Batch"
+            f"{', Spans' if 'Spans(' in expression else ''}",
             f">>> {given} = {expression}",
             f">>> {call}.{facts['example']['field']}",
             str(facts["example"]["values"]),
