@@ -13,6 +13,7 @@ from apportion import Batch, assign, learn
 from apportion.credit import Credit
 from apportion.errors import BatchError, MissingColumn, OptionError
 from apportion.evidence import load_learned, save_learned
+from apportion.evidence.learned import features, trajectory_keys
 from apportion.evidence.promise import LearnedPromise
 
 from .batches import random_batch
@@ -198,9 +199,7 @@ def test_equal_outcomes_are_promised_everywhere() -> None:
 
 
 def test_one_round_is_the_minimum_of_both_losses() -> None:
-    """Against the normal equations of all steps, written out densely, for the row that is fitted on everything."""
-    from apportion.evidence.learned import features
-
+    """Against the normal equations of the steps each row may see, written out densely."""
     batch, _ = _world(25, 4)
     n, steps, buckets, beta, ridge, lam = 25, 125, 64, 0.7, 2.0, 0.9
     learned = learn(batch, "agentprm", rng=0, buckets=buckets, beta=beta, ridge=ridge, rounds=1, lam=lam, gamma=0.8)
@@ -209,16 +208,18 @@ def test_one_round_is_the_minimum_of_both_losses() -> None:
     for i, row in enumerate(seen):
         np.add.at(x[i], row, 1.0)
     x[:, -1] = 1.0
-    m = np.full(steps, batch.reward.mean())
-    credit = _run(batch, promise=m, form="target", gamma=0.8, lam=lam)
-    inner = np.flatnonzero(np.arange(steps) % 5 > 0)
-    d, dq = x[inner] - x[inner - 1], credit.unit[inner] - credit.unit[inner - 1]
+    part = learned.promise.fold[np.searchsorted(learned.promise.keys, trajectory_keys(batch))]
     penalty = np.diag(np.append(np.full(buckets, ridge * steps / n), 0.0))
-    w = np.linalg.solve(
-        x.T @ x + beta * steps / inner.size * d.T @ d + penalty,
-        x.T @ credit.unit + beta * steps / inner.size * d.T @ dq,
-    )
-    assert_allclose(np.delete(learned.promise.weights[-1], buckets), w, atol=1e-9)
+    for k in range(6):  # five folds, and the row that is fitted on everything
+        kept = np.flatnonzero((part != k)[batch.within("step", "trajectory")])
+        m = np.full(steps, batch.reward[part != k].mean())
+        q = _run(batch, promise=m, form="target", gamma=0.8, lam=lam).unit
+        inner = kept[kept % 5 > 0]
+        d, dq = x[inner] - x[inner - 1], q[inner] - q[inner - 1]
+        share = beta * steps / (steps - n)
+        total = x[kept].T @ x[kept] + share * d.T @ d + penalty
+        w = np.linalg.solve(total, x[kept].T @ q[kept] + share * d.T @ dq)
+        assert_allclose(np.delete(learned.promise.weights[k], buckets), w, atol=1e-9)
 
 
 def test_the_progress_loss_and_the_rounds_matter() -> None:
