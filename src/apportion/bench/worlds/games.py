@@ -159,8 +159,9 @@ class Logic:
 
 def _signature(progress: Any) -> Any:
     """All that decides what follows, as something to compare."""
-    quests = [
-        (quest.nb_completions, *((e.triggered, e.untriggerable, e._policy, str(e._tree)) for e in [*quest.win_events, *quest.fail_events]))
-        for quest in progress.quest_progressions
-    ]  # fmt: skip
+    quests = []
+    for quest in progress.quest_progressions:
+        events = [*quest.win_events, *quest.fail_events]
+        kept = [(e.triggered, e.untriggerable, e._policy, str(e._tree)) for e in events]
+        quests.append((quest.nb_completions, *kept))
     return frozenset(progress.state.facts), tuple(quests)

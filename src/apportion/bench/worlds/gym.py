@@ -58,7 +58,7 @@ class Sums:
         self.data = _dataset(problems, terms, digits, seed)
         self.problems = [parse(entry) for entry in self.data]
         self.errs, self.looks_back = errs, looks_back
-        # every term may be looked back upon once or more: room for four times on average one slip
+        # room for the answer and for looking back four times; a solver that needs more gives none
         self.limit = max(len(p.terms) for p in self.problems) + 5
         self._options = lru_cache(maxsize=1 << 14)(self._make_options)
 

@@ -35,7 +35,9 @@ class TextWorld:
 
     def __init__(self, games: Sequence[Spec | Path], *, follows: float = 0.35, limit: int = 16) -> None:
         if not 0.0 <= follows < 1.0 or limit < 1 or not games:
-            raise BenchError(f"follows = {follows}, limit = {limit}, {len(games)} games: expected 0 to below 1, at least 1, at least 1")
+            raise BenchError(
+                f"follows = {follows}, limit = {limit}, {len(games)} games: expected 0 to below 1, at least 1, at least 1"
+            )
         tw = textworld()
         self.paths = [made(game) if isinstance(game, Spec) else Path(game) for game in games]
         self.logic = [Logic(tw.Game.load(str(path.with_suffix(".json")))) for path in self.paths]

@@ -11,9 +11,9 @@ from ...batch import Batch
 from ...credit import Credit
 from ...errors import OptionError
 from ...evidence import Bill, Sampler
-from ...words import Unit
+from ...words import Axis, Unit
 from ..statistics import interval
-from .walks import Bool, Float
+from .walks import Bool, Float, Int
 
 #: Two-sided 95 % of a normal distribution.
 Z = 1.959963984540054
@@ -54,10 +54,10 @@ def estimate(batch: Batch, sampler: Sampler, k: int, rng: np.random.Generator, *
     if level not in ("turn", "step"):
         raise OptionError(f"level = {level!r}: expected 'turn' or 'step'")
     fine = level == "step" and batch.step_offsets is not None
-    axis = "step_prefix" if fine else "prefix"
+    axis: Axis = "step_prefix" if fine else "prefix"
     owner = batch.within(axis, "trajectory")
     last = np.append(owner[1:] != owner[:-1], True)
-    asked = sampler.continuations(batch, np.flatnonzero(~last), k, rng, axis="step_prefix" if fine else "prefix")
+    asked = sampler.continuations(batch, np.flatnonzero(~last), k, rng, axis=axis)
     drawn = np.asarray(asked.values, dtype=np.float64)
     if drawn.shape != (int((~last).sum()), k) or not ((drawn >= 0) & (drawn <= 1)).all():
         raise OptionError(f"the sampler gave shape {drawn.shape}: expected ({int((~last).sum())}, {k}), all rewards from 0 to 1")
@@ -103,9 +103,7 @@ class Agreement(NamedTuple):
     coverage: float
 
 
-def agreement(
-    credit: Credit, found: Estimate, marked: Bool, favours: int, *, resamples: int = 1000, seed: int = 0
-) -> Agreement:
+def agreement(credit: Credit, found: Estimate, marked: Bool, favours: int, *, resamples: int = 1000, seed: int = 0) -> Agreement:
     """How well credit agrees with estimated advantages, unit by unit, over all units that are in its loss.
 
     correlation: cov(c, (A1 + A2) / 2) / sqrt(var(c) cov(A1, A2)), with A1 and A2 the two halves: the errors of the
@@ -139,7 +137,7 @@ def agreement(
     )  # fmt: skip
 
 
-def _matched(credit: Credit, found: Estimate) -> tuple[Float, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _matched(credit: Credit, found: Estimate) -> tuple[Float, Int, Int]:
     """Credit of the estimate's units that are in the loss, the index of each, and its trajectory; found by trajectory id."""
     batch, level = credit.batch, found.level
     home = {name: i for i, name in enumerate(found.batch.trajectory.to_list())}
@@ -160,7 +158,7 @@ def _matched(credit: Credit, found: Estimate) -> tuple[Float, np.ndarray, np.nda
     return credit.on(level)[chosen], start[mine[chosen]] + place[chosen], mine[chosen]
 
 
-def _resampled(group: np.ndarray, count: int, rng: np.random.Generator) -> Float:  # type: ignore[type-arg]
+def _resampled(group: Int, count: int, rng: np.random.Generator) -> Float:
     """How often each trajectory is drawn, (count, N): with replacement within its group."""
     weight: Float = np.zeros((count, group.size))
     for g in np.unique(group):
