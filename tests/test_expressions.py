@@ -166,6 +166,7 @@ def test_a_refusal_says_where() -> None:
     assert (refused("a = 1\n\nzz").line, refused("x + (yy)").column) == (3, 6)
     assert (refused("x\n = ").line, refused("a = 'q'\nx").line) == (2, 1)
     assert refused("x\x00").column == 2
+    assert (refused("x\nx + _y").line, refused("x\nx + _y").column) == (2, 5)
 
 
 @pytest.mark.parametrize("name", sorted(set(dir(builtins)) - set(FUNCTIONS) - {"True", "False"}))
