@@ -120,6 +120,7 @@ def test_a_text_is_told_by_its_end_and_its_beginning_and_nothing_after_it() -> N
     assert_array_equal(keys(text, 5), keys([*text[:5], 9], 5))
     for other in ([8, *text[1:]], [*text[:4], 9, 5], [*text[:3], 9, 4, 5]):
         assert (keys(text, 5) != keys(other, 5)).any()
+    assert (keys([7, 1], 2) != keys([8, 1], 2)).sum() >= 4  # the very first token is one of the last ones too
     empty = keys(text, 0)
     assert (empty == NONE).sum() == empty.size - 1  # only how long it is
     assert (keys(text, 1) == NONE).sum() < empty.size - 1
@@ -234,6 +235,15 @@ def test_it_stays_held_out_when_learning_goes_on() -> None:
     plain, changed = (s.evidence(first).arrays["q"] for s in states)
     assert_array_equal(plain[mine], changed[mine])
     assert (plain[~mine] != changed[~mine]).any()
+
+
+def test_a_trajectory_that_comes_again_stays_where_it_was() -> None:
+    batch, _ = _world(40)
+    state = _fit(batch)
+    again = _fit(batch, state, seed=5)
+    assert_array_equal(again.rows(batch), state.rows(batch))
+    both = again.replay.fold.reshape(2, -1)
+    assert_array_equal(both[0], both[1])
 
 
 def test_the_token_baseline_tells_how_a_turn_is_going() -> None:
@@ -352,8 +362,8 @@ def test_where_a_trajectory_was_cut_off_its_value_goes_on() -> None:
 def test_training_is_paid_by_the_buffer() -> None:
     batch, _ = _world(20)
     first = _fit(batch, epochs=40)
-    assert first.bill.trained == 40 * 40  # a policy token a turn
-    assert _fit(_world(20, 1)[0], first, epochs=40).bill.trained == 2 * 40 * 40
+    assert first.bill.trained == 40  # a policy token a turn
+    assert _fit(_world(20, 1)[0], first, epochs=40).bill.trained == 2 * 40
 
 
 def test_texts_without_token_ids_are_read_as_words() -> None:

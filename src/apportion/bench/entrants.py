@@ -180,6 +180,7 @@ def run_entrant(
         ask.pop("fit", None)
         own_fit = set(keywords(methods()[entrant.method].fit or learn))
         fitting = {name: options.pop(name) for name in sorted(own_fit & set(options))}
+        fitting |= {name: ask.pop(name) for name in sorted(own_fit & set(ask))}
         fitting |= {"author": ask.pop("author")} if "author" in ask else {}
         learned = learn(batch, entrant.method, state=learned, rng=own, **fitting)
         ask["learned"] = learned

@@ -13,7 +13,7 @@ from ..records import Layout
 _TURNS: tuple[Layout, ...] = ("turns", "team")
 
 #: Rollouts here are undiscounted, and one batch must carry the outcome from the end to the start by itself.
-_CRITIC = {"gamma": 1.0, "tau": 0.5, "epochs": 60, "folds": 2, "buckets": 256, "capacity": 8192}
+_CRITIC = {"gamma": 1.0, "tau": 0.5, "epochs": 60, "folds": 2, "buckets": 256, "capacity": 4096}
 #: Texts of sixty tokens cannot hold the log-ratios that a beta meant for answers of a thousand asks for.
 _IMPLICIT = {"folds": 2, "steps": 20, "beta": 0.5}
 #: A mean over the few tokens of a turn is smaller still; and a critic that is told must not learn what it need not.
@@ -36,11 +36,11 @@ ENTRANTS = (
             {"update": "before", "reference": "policy", **_IMPLICIT},
             logp=True, reference=True, layouts=_TURNS),
     Entrant("sweet_rl", "sweet_rl", "SWEET-RL without the solution, logged turns", "fit", _TOLD, reference=True,
-            layouts=_TURNS),
+            layouts=_TURNS, keeps=True),
     Entrant("sweet_rl-candidates", "sweet_rl", "SWEET-RL without the solution, 4 candidates", "sampler",
-            {"fit": True, **_CANDIDATES, **_TOLD}, reference=True, layouts=_TURNS),
+            {**_CANDIDATES, **_TOLD}, reference=True, layouts=_TURNS, keeps=True),
     Entrant("sweet_rl-told", "sweet_rl", "SWEET-RL told the solution, logged turns", "hint", _TOLD, reference=True,
-            layouts=_TURNS),
+            layouts=_TURNS, keeps=True),
     Entrant("sweet_rl-told-candidates", "sweet_rl", "SWEET-RL told the solution, 4 candidates", "hint",
-            {**_CANDIDATES, **_TOLD}, {"candidates": True}, reference=True, layouts=_TURNS),
+            {**_CANDIDATES, **_TOLD}, {"candidates": True}, reference=True, layouts=_TURNS, keeps=True),
 )  # fmt: skip
