@@ -91,18 +91,20 @@ def test_turning_on_the_spot_is_worse_than_moving_on() -> None:
 
 
 def test_groups_are_graphs_of_their_own() -> None:
-    both = ap.Batch.from_turns([[1] * 2, [1] * 3, [1] * 2] * 2, turn_reward=[0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10],
+    both = ap.Batch.from_turns([[1] * 2, [1] * 3, [1] * 2] * 2, turn_reward=[0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5],
                                group=[0] * 3 + [1] * 3, state=_STATES * 2)  # fmt: skip
-    whole = _graphgpo(both).unit
-    for i in (0, 1):
-        assert_allclose(whole[7 * i : 7 * i + 7], _graphgpo(both.take(np.arange(3 * i, 3 * i + 3))).unit, atol=1e-12)
+    for statistics in ("row", "trajectory"):
+        whole = _graphgpo(both, statistics=statistics).unit
+        for i in (0, 1):
+            alone = _graphgpo(both.take(np.arange(3 * i, 3 * i + 3)), statistics=statistics).unit
+            assert_allclose(whole[7 * i : 7 * i + 7], alone, atol=1e-12)
     assert_allclose(whole[:7], _graphgpo(_card()).unit, atol=1e-12)
     # what is out of reach in one group is not measured by another's longest way
     far = ap.Batch.from_turns([[1] * 2, [1] * 2, [1] * 5], outcome=[1.0, 0.0, 1.0], group=[0, 0, 1],
                               state=["a", "b", "x", "a", "c", "d", *range(6)])  # fmt: skip
-    alone = far.take(np.arange(2))
+    near = far.take(np.arange(2))
     options: dict[str, Any] = {"spread": "none", "single": "zero"}
-    assert_allclose(_graphgpo(far, **options).unit[:4], _graphgpo(alone, **options).unit, atol=1e-12)
+    assert_allclose(_graphgpo(far, **options).unit[:4], _graphgpo(near, **options).unit, atol=1e-12)
 
 
 def test_an_unknown_state_is_a_place_of_its_own_on_the_way() -> None:

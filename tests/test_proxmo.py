@@ -124,6 +124,13 @@ def test_only_the_most_frequent_words_count() -> None:
     assert_allclose(three, _proxmo(_batch(g, ["room aa", "room aa", "room", "room bb"])).parts["step"], atol=1e-12)
 
 
+def test_words_said_equally_often_are_taken_in_order_of_the_alphabet() -> None:
+    order = np.random.default_rng(4).permutation(12)
+    credit = _proxmo(_batch(order.astype(float).tolist(), [f"w{i:02d}" for i in order]), words=6)
+    assert (np.abs(credit.parts["step"][order < 6]) < 0.01).all()  # their own neighbours
+    assert_allclose(credit.parts["step"][order >= 6], order[order >= 6] - 5.5, atol=1e-12)  # no words left
+
+
 def test_letters_alone_are_no_words() -> None:
     lettered, plain = ("red a", "blue a", "a b"), ("red", "blue", "")
     g = [1.0, 0.0, 0.5]
