@@ -1,12 +1,15 @@
 """A benchmark without methods: cells whose numbers are noise seeded by their names.
 
-``python -m tests.fake_bench FOLDER JOBS`` runs it in a process of its own, to be killed.
-Environment: FAKE_LOG (a file that gets a line "pid cell" per cell begun), FAKE_SLEEP (seconds a
-cell takes), FAKE_CODE (digest of the code), FAKE_RAISE and FAKE_DIE (cells whose id contains this raise, or kill their worker).
+``python -m tests.fake_bench FOLDER JOBS`` runs it in a process of its own, to be killed; without
+arguments, a process for each line "FOLDER JOBS" it reads, forked off when all is imported. Environment: FAKE_LOG (a file
+that gets a line "pid cell" per cell begun), FAKE_SLEEP (seconds a cell takes), FAKE_CODE (digest of the code), FAKE_RAISE,
+FAKE_DIE, FAKE_EAT and FAKE_FULL (cells whose id contains this raise, kill their worker, take 600 MB, or find the disk full).
 """
 
 from __future__ import annotations
 
+import errno
+import importlib
 import os
 import signal
 import sys
@@ -14,10 +17,12 @@ import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
+from apportion.bench import manifest, store
 from apportion.bench.records import Cell, Layout, Row
 from apportion.bench.settings import Settings
 from apportion.bench.suites import Plan
@@ -68,12 +73,24 @@ def work(cell: Cell, settings: Settings) -> list[Row]:
         raise ZeroDivisionError(f"no such luck\nin {cell.id}")
     if _hit("FAKE_DIE", cell):
         os.kill(os.getpid(), signal.SIGKILL)
+    if _hit("FAKE_EAT", cell):
+        assert np.ones(75_000_000).sum() > 0
+    if "FAKE_FULL" in os.environ:
+        setattr(store, "_write", full)  # noqa: B010
     rng = np.random.default_rng(zlib.crc32(cell.id.encode()))
     name = (cell.method, cell.task, cell.seed, cell.measure)
     # A matrix product, so that the number of linear-algebra threads could show.
     x = rng.normal(size=(64, 300))
     rows = [Row(*name, metric, 64, float("nan"), np.float64((x @ x.T).sum())) for metric in ("norm2", "inner")]
     return [*rows, Row(*name, "empty", np.int64(0), 0.5, float("nan"))]
+
+
+def full(file: IO[bytes], data: bytes) -> None:
+    """Write as a disk does that has no room for some files."""
+    if os.environ["FAKE_FULL"] in Path(file.name).name:
+        file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    file.write(data)
 
 
 def _hit(variable: str, cell: Cell) -> bool:
@@ -84,19 +101,35 @@ def weigh(cell: Cell, settings: Settings) -> float:
     return 1.0 + cell.seed
 
 
-def main() -> int:
-    from apportion.bench import manifest
+def main(folder: str, jobs: str) -> int:
     from apportion.bench.runner import run
     from tests import fake_bench
 
-    # The digest of whoever started this, so that an edit while tests run is not taken for a change.
-    setattr(manifest, "code_digest", lambda: os.environ["FAKE_CODE"])  # noqa: B010
     try:
-        outcome = run(fake_bench.plan(), sys.argv[1], jobs=int(sys.argv[2]), work=fake_bench.work, weigh=fake_bench.weigh)
+        outcome = run(fake_bench.plan(), folder, jobs=int(jobs), work=fake_bench.work, weigh=fake_bench.weigh)
     except KeyboardInterrupt:
         return 130
     return 1 if outcome.failed else 0
 
 
+def breed() -> None:
+    """A child per line read, its process id told at once and its status when it is over."""
+    for name in ("pyarrow.parquet", "apportion.bench.runner", "tests.fake_bench"):
+        importlib.import_module(name)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            os._exit(main(*line.rsplit(maxsplit=1)))
+        print(child, flush=True)
+        print(os.waitpid(child, 0)[1], flush=True)
+
+
+# The digest of whoever started this, so that an edit while tests run is not taken for a change.
+if "FAKE_CODE" in os.environ:
+    setattr(manifest, "code_digest", lambda: os.environ["FAKE_CODE"])  # noqa: B010
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:]:
+        sys.exit(main(*sys.argv[1:]))
+    breed()

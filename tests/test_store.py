@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 import pytest
 
-from apportion.bench import store
+from apportion.bench import store, tables
 from apportion.bench.records import Cell, Row, plain_name
 from apportion.errors import BenchError
 
@@ -113,9 +113,9 @@ def test_results_have_one_schema_one_order_and_equal_bytes(tmp_path: Path) -> No
     from pyarrow import parquet  # type: ignore[import-untyped]
 
     rows = [row(m, v, b, lr) for m, v in (("x", 1.0), ("a", NAN)) for b in (512, 64) for lr in (NAN, 0.3, 0.1)]
-    for name, given in (("one", rows), ("two", rows[::-1])):
+    for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        store.write_results(tmp_path / name, given)
+        tables.write_results(tmp_path / name, iter(sorted(rows, key=store.order)))
     assert (tmp_path / "one" / store.RESULTS).read_bytes() == (tmp_path / "two" / store.RESULTS).read_bytes()
     table = parquet.read_table(tmp_path / "one" / store.RESULTS)
     assert [f"{f.name} {f.type} {f.nullable}" for f in table.schema] == [
@@ -127,10 +127,20 @@ def test_results_have_one_schema_one_order_and_equal_bytes(tmp_path: Path) -> No
     assert table.column("value").null_count == 0  # NaN is a value, not a null
 
 
+@pytest.mark.parametrize("n", [3, 4, 5, 8])
+def test_results_written_in_parts_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    from pyarrow import parquet
+
+    monkeypatch.setattr(tables, "PART", 4)
+    tables.write_results(tmp_path, (row("x", float(i), batch=i) for i in range(n)))
+    assert parquet.read_table(tmp_path / store.RESULTS).column("value").to_pylist() == list(range(n))
+    assert parquet.ParquetFile(tmp_path / store.RESULTS).metadata.num_row_groups == -(-n // 4)
+
+
 def test_no_rows_still_make_a_result_file(tmp_path: Path) -> None:
     from pyarrow import parquet
 
-    store.write_results(tmp_path, [])
+    tables.write_results(tmp_path, [])
     assert parquet.read_table(tmp_path / store.RESULTS).num_rows == 0
 
 
@@ -161,7 +171,7 @@ def test_clear_removes_the_run_and_nothing_else(tmp_path: Path) -> None:
     store.write_error(folder, CELL, "why")
     store.write_bytes(folder / store.MANIFEST, b"{}")
     (folder / "notes.md").write_text("mine")
-    store.write_results(folder, [])
+    tables.write_results(folder, [])
     store.clear(folder)
     assert [p.name for p in folder.iterdir()] == ["notes.md"]
 

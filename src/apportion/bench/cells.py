@@ -43,20 +43,3 @@ def _single_batch(cell: Cell, task: Task, entrant: Entrant, settings: Settings) 
         numbers = {k: getattr(extra, k) / n for k in ("generated", "scored", "env_steps", "judge_calls", "trained")}
         numbers["price"] = spent(outcome).price(settings.prices) / n
     return [(metric, 0, NAN, value) for metric, value in numbers.items()]
-
-
-#: Rough cost of a turn relative to RLOO's, by what a method asks; only for scheduling.
-_ASKING = {"nothing": 1.0, "truth": 1.0, "fit": 10.0, "judge": 2.0, "policy": 2.0}
-
-
-def weight(cell: Cell, settings: Settings) -> float:
-    """Relative expected time of a cell, for the order of work and the time left."""
-    task, entrant = find(cell.task), find_entrant(cell.method)
-    asking = _ASKING.get(entrant.ask, 1.0 + 0.15 * task.horizon)
-    if cell.measure == "learning":
-        s = settings.learning
-        early = 0.25  # most runs reach the target before the budget is spent
-        return early * asking * task.horizon * max(s.batch_sizes) * len(s.batch_sizes) * len(s.lrs) * s.max_updates
-    if cell.measure == "gradient":
-        return asking * task.horizon * sum(b * r for b, r in settings.gradient.sizes(task.horizon))
-    return asking * task.horizon * 256.0

@@ -6,9 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
-import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -17,36 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import BenchError
-from . import catalog, store
-from .records import Cell, Row
+from . import catalog, memory
+from .records import Cell
 from .settings import Settings
-from .suites import Plan
-
-Work = Callable[[Cell, Settings], list[Row]]
-
-
-class Failure(NamedTuple):
-    """Why a cell failed: in a line, and in full."""
-
-    line: str
-    trace: str
-
-
-Finished = tuple[Cell, Failure | None]
-
-#: One thread per worker: the order of a sum must not depend on how many cores there are. A fixed
-#: hash seed keeps the order of sets, should anything depend on it.
-_ENVIRONMENT = {
-    **dict.fromkeys(
-        [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "NUMBA")]
-        + ["VECLIB_MAXIMUM_THREADS"],
-        "1",
-    ),
-    "PYTHONHASHSEED": "0",
-}
-
-
-_DIED = "its worker process died (killed, or out of memory)"
+from .work import DIED, ENVIRONMENT, Failure, Finished, Orders, Work, keep, measure
 
 
 class _Context(NamedTuple):
@@ -55,6 +27,7 @@ class _Context(NamedTuple):
     work: Work
     settings: Settings
     folder: Path
+    share: int | None
 
 
 _context: _Context | None = None
@@ -67,6 +40,7 @@ def _enter(context: _Context, specs: tuple[str, ...], parent: Connection) -> Non
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     for spec in specs:
         catalog.load(spec)
+    memory.bound(context.share)
     _context = context
 
 
@@ -81,50 +55,26 @@ def _leave_with(parent: Connection) -> None:
 def _do(cell: Cell, key: str) -> Failure | None:
     """Run a cell and keep it, or tell why not."""
     assert _context is not None
-    started, clock = time.time(), time.perf_counter()
-    try:
-        rows = store.check_rows(cell, _context.work(cell, _context.settings))
-        done = store.Done(rows, time.perf_counter() - clock, started)
-        store.write_cell(_context.folder, cell, key, done)
-    except Exception as error:
-        return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
-    return None
+    return keep(_context.folder, cell, key, measure(cell, _context.work, _context.settings, _context.share))
 
 
 def _ready() -> None:
     """What a worker does first: if this fails, no cell is to blame."""
 
 
-def work_through(
-    cells: list[Cell], keys: Mapping[Cell, str], folder: Path, work: Work, plan: Plan, jobs: int
-) -> Generator[Finished, None, None]:
-    """Do all cells, yielding each with None or its failure, in the order they finish.
+def local(queue: list[Cell], orders: Orders, width: int) -> Generator[Finished, None, None]:
+    """The engine of one machine: take cells off the queue until it is empty or a worker dies.
 
-    When a worker dies (killed, out of memory) all that were in flight are suspects; each is done
-    again alone, so that only the guilty one is reported.
+    A pool breaks as a whole: all that was in flight is told to have died.
     """
-    todo, alone = list(reversed(cells)), list[Cell]()
-    while todo or alone:
-        queue, width = (alone, 1) if alone else (todo, jobs)
-        lost = yield from _one_pool(queue, keys, _Context(work, plan.settings, folder), plan.specs, width)
-        if len(lost) == 1:
-            yield lost[0], Failure(_DIED, _DIED)
-        else:
-            alone += lost
-
-
-def _one_pool(
-    queue: list[Cell], keys: Mapping[Cell, str], context: _Context, specs: tuple[str, ...], width: int
-) -> Generator[Finished, None, list[Cell]]:
-    """Take cells off the queue until it is empty or the pool breaks; returns what was in flight then."""
+    context = _Context(orders.work, orders.plan.settings, orders.folder, orders.share(width))
     spawn = multiprocessing.get_context("spawn")
     theirs, ours = spawn.Pipe(duplex=False)
-    lost: list[Cell] = []
     broken = False
     flight: dict[Future[Failure | None], Cell] = {}
     with _environment(), ours, theirs:
         pool = ProcessPoolExecutor(
-            min(width, len(queue)), mp_context=spawn, initializer=_enter, initargs=(context, specs, theirs)
+            min(width, len(queue)), mp_context=spawn, initializer=_enter, initargs=(context, orders.plan.specs, theirs)
         )
         try:
             _start(pool)
@@ -132,7 +82,7 @@ def _one_pool(
                 while queue and len(flight) < width and not broken:
                     try:
                         with _interrupts_held():
-                            future = pool.submit(_do, queue[-1], keys[queue[-1]])
+                            future = pool.submit(_do, queue[-1], orders.keys[queue[-1]])
                     except BrokenProcessPool:
                         broken = True
                     else:
@@ -143,15 +93,13 @@ def _one_pool(
                         error = future.result()
                     except BrokenProcessPool:
                         broken = True
-                        lost.append(cell)
-                    else:
-                        yield cell, error
+                        error = DIED
+                    yield cell, error
         finally:
             # Only where we are interrupted is anything in flight: closing the pipe ends the workers at once.
             if flight:
                 ours.close()
             pool.shutdown(wait=True, cancel_futures=True)
-    return lost
 
 
 def _start(pool: ProcessPoolExecutor) -> None:
@@ -182,8 +130,8 @@ def _interrupts_held() -> Iterator[None]:
 @contextmanager
 def _environment() -> Iterator[None]:
     """Variables that worker processes inherit; this process gets its own back."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
     try:
         yield
     finally:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import BenchError
 from . import manifest as manifests
-from . import store
-from .pool import Work, work_through
+from . import store, tables
+from .memory import Memory
+from .pool import local
 from .records import Cell, Row
 from .settings import Settings
 from .suites import Plan
+from .work import Engine, Orders, Work, work_through
 
 Weigh = Callable[[Cell, Settings], float]
 
@@ -33,12 +35,16 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run. failed: why each failed cell failed, in a line, by cell id."""
+    """What became of a run. failed: why each failed cell failed, in a line, by cell id.
+
+    unwritten: why the results could not be written (a full disk), where that is so; the cells' files are kept.
+    """
 
     folder: Path
     cells: int
     kept: int
     failed: Mapping[str, str] = field(default_factory=dict)
+    unwritten: str | None = None
 
 
 def run(
@@ -49,6 +55,9 @@ def run(
     jobs: int | None = None,
     work: Work | None = None,
     weigh: Weigh | None = None,
+    need: Weigh | None = None,
+    memory: Memory | None = None,
+    engine: Engine = local,
     replace: bool = False,
     watch: Callable[[Progress], None] | None = None,
 ) -> Outcome:
@@ -56,12 +65,17 @@ def run(
 
     Cells that are already there are kept, so that calling again continues. Each runs in a process
     of its own with single-threaded linear algebra, so that ``jobs`` never changes a number. A
-    cell that raises is reported (and its traceback kept under errors/), the rest goes on, and the
-    next call tries it again; ``manifest.json`` lists it under "missing" until then.
+    cell that raises, or whose file finds no room on the disk, is reported (and its traceback kept
+    under errors/), the rest goes on, and the next call tries it again; ``manifest.json`` lists it
+    under "missing" until then.
 
-    work, weigh: what a cell does and its relative cost; :mod:`apportion.bench.cells` by default.
-    Both must be importable by name. replace: start over where the folder holds a different run
-    (a matching one is continued). Ctrl-C stops the workers and leaves as ``KeyboardInterrupt``.
+    work, weigh, need: what a cell does, its relative time and the bytes it takes beyond an idle worker;
+    :mod:`apportion.bench.cells` and :mod:`apportion.bench.estimate` by default. All must be
+    importable by name. memory: a bound for the whole run; cells that need much of it run with fewer
+    beside them, and one that needs more fails. engine: who does the cells, this machine or (see
+    :mod:`apportion.bench.ray_pool`) a cluster; neither it nor memory changes a number. replace: start
+    over where the folder holds a different run (a matching one is continued). Ctrl-C stops the
+    workers and leaves as ``KeyboardInterrupt``.
 
     Raises BenchError before any work where the folder cannot be written, is held by another run, or holds a different one.
     """
@@ -72,15 +86,17 @@ def run(
     if not plan.cells:
         raise BenchError("nothing to do: no method, task and measure go together")
     if work is None or weigh is None:
-        from .cells import run_cell, weight
+        from .cells import run_cell
+        from .estimate import need as needed
+        from .estimate import seconds
 
-        work, weigh = work or run_cell, weigh or weight
+        work, weigh, need = work or run_cell, weigh or seconds, need or needed
     described = manifests.build(plan, command)
     keys = manifests.keys(described, plan.cells)
     store.make(folder)
     with store.locked(folder):
         described = _adopt(folder, described, replace)
-        done = {cell: one for cell in plan.cells if (one := store.read_cell(folder, cell, keys[cell])) is not None}
+        done = {cell for cell in plan.cells if store.read_cell(folder, cell, keys[cell]) is not None}
         kept = len(done)
         weights = {cell: max(float(weigh(cell, plan.settings)), 1e-9) for cell in plan.cells}
         # Long cells first, so that no worker is left alone with one at the end.
@@ -89,15 +105,22 @@ def run(
         at, total = sum(weights[cell] for cell in done), sum(weights.values())
         tell = watch or _silent
         tell(Progress(kept, len(weights), at, total, None, None))
-        with closing(work_through(todo, keys, folder, work, plan, jobs)) as finished:
+        needs = {cell: float(need(cell, plan.settings)) for cell in todo} if need and memory else {}
+        orders = Orders(work, plan, keys, folder, jobs, memory, needs)
+        with closing(work_through(todo, orders, engine)) as finished:
             for i, (cell, error) in enumerate(finished, start=kept + 1):
                 if error is not None:
-                    store.write_error(folder, cell, error.trace)
+                    with suppress(OSError):  # a full disk has no room for this either
+                        store.write_error(folder, cell, error.trace)
                     failed[cell.id] = error.line
                 at += weights[cell]
                 tell(Progress(i, len(weights), at, total, cell, failed.get(cell.id)))
-        _finish(folder, plan, keys, described)
-    return Outcome(folder, len(plan.cells), kept, failed)
+        unwritten = None
+        try:
+            _finish(folder, plan, keys, described)
+        except OSError as error:
+            unwritten = f"{folder}: the results cannot be written ({error.strerror or error})"
+    return Outcome(folder, len(plan.cells), kept, failed, unwritten)
 
 
 def _silent(progress: Progress) -> None:
@@ -127,19 +150,21 @@ def _adopt(folder: Path, described: dict[str, object], replace: bool) -> dict[st
 
 
 def _finish(folder: Path, plan: Plan, keys: Mapping[Cell, str], described: dict[str, object]) -> None:
-    """Results from the cell files alone, so that it is no matter which run made them."""
-    done: list[tuple[Cell, store.Done]] = []
+    """Results from the cell files alone, so that it is no matter which run made them; a file at a time, to stay small."""
+    times: list[tuple[str, float, float]] = []
     missing: list[str] = []
-    for cell in plan.cells:
-        one = store.read_cell(folder, cell, keys[cell])
-        if one is None:
-            missing.append(cell.id)
-        else:
-            done.append((cell, one))
-    store.write_results(folder, _rows(done))
-    store.write_timings(folder, done)
+
+    def rows() -> Iterator[Row]:
+        for cell in sorted(plan.cells, key=lambda cell: (cell.method, cell.task, cell.seed, cell.measure)):
+            one = store.read_cell(folder, cell, keys[cell])
+            if one is None:
+                missing.append(cell.id)
+            else:
+                times.append((cell.id, one.seconds, one.started))
+                yield from one.rows
+
+    tables.write_results(folder, rows())
+    tables.write_timings(folder, times)
+    order = {cell.id: i for i, cell in enumerate(plan.cells)}
+    missing.sort(key=order.__getitem__)
     store.write_bytes(folder / store.MANIFEST, manifests.dump({**described, "missing": missing}))
-
-
-def _rows(done: Iterable[tuple[Cell, store.Done]]) -> list[Row]:
-    return [row for _, one in done for row in one.rows]

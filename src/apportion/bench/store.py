@@ -188,30 +188,3 @@ def order(row: Row) -> tuple[Any, ...]:
     """Sort key of the result file; NaN learning rates last, and equal to each other."""
     lr = (math.isnan(row.lr), 0.0 if math.isnan(row.lr) else row.lr)
     return (row.method, row.task, row.seed, row.measure, row.metric, row.batch, lr, row.value)
-
-
-def write_results(folder: Path, rows: Iterable[Row]) -> None:
-    """The tidy result file: fixed schema, fixed order, no dates; equal rows give equal bytes."""
-    import pyarrow as pa  # type: ignore[import-untyped]
-
-    text, whole, real = pa.string(), pa.int64(), pa.float64()
-    kinds = dict(zip(Row._fields, (text, text, whole, text, text, whole, real, real), strict=True))
-    _write_table(folder / RESULTS, kinds, sorted(rows, key=order))
-
-
-def write_timings(folder: Path, done: Iterable[tuple[Cell, Done]]) -> None:
-    """Seconds and start (seconds since 1970, UTC) of every cell."""
-    import pyarrow as pa
-
-    kinds = {"cell": pa.string(), "seconds": pa.float64(), "started": pa.timestamp("us", tz="UTC")}
-    _write_table(folder / TIMINGS, kinds, sorted((cell.id, one.seconds, int(one.started * 1e6)) for cell, one in done))
-
-
-def _write_table(path: Path, kinds: dict[str, Any], records: list[Any]) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])
-    arrays = [pa.array([record[i] for record in records], type=kind) for i, kind in enumerate(kinds.values())]
-    table = pa.Table.from_arrays(arrays, schema=schema)
-    write_atomic(path, lambda file: parquet.write_table(table, file, compression="zstd"))

@@ -46,6 +46,29 @@ SUITES: dict[str, Suite] = {
             identification=Identification(batch=256),
         ),
     ),
+    # The fixed suite of published comparisons: at most 10,000 cells and an hour of two cores, by estimate (--dry-run)
+    # and a timed sample. Every family; of two worlds that look alike, both.
+    "standard": Suite(
+        title="an hour on two cores: every family, every entrant, a dozen that learn",
+        tasks=(
+            "bifurcation/horizon-10", "bifurcation/horizon-100", "reasoning/steps-30", "reasoning/mended",
+            "agentic/echo-trap", "agentic/timeless", "team/two", "interaction/or",
+            "classical/key-to-door", "witness/plus", "witness/minus",
+        ),
+        methods=None,
+        seeds=2,
+        settings=Settings(
+            gradient=Gradient(batch_sizes=(64, 512), replicates=(8, 4), turns=125_000),
+            learning=Learning(
+                batch_sizes=(64, 512), lrs=(0.3, 0.15, 0.075), max_updates=80,
+                methods=(
+                    "exact", "rloo", "grpo", "grpo-4", "gae", "gigpo", "tempo", "pooled_td",
+                    "vineppo", "carl", "hcapo", "turn_ppo-4",
+                ),
+            ),
+            identification=Identification(batch=256),
+        ),
+    ),
     "full": Suite(
         title="every task and entrant, for the record",
         tasks=(

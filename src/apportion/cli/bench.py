@@ -16,6 +16,7 @@ import typer
 
 from .bench_claims import claims
 from .bench_compare import compare_command
+from .bench_plan import Address, DryRun, EngineName, MemoryText
 from .bench_worlds import worlds
 from .common import AsJson
 
@@ -33,7 +34,9 @@ app.command("worlds")(worlds)
 
 @app.command("run")
 def run_command(
-    suite: Annotated[str, typer.Option(help="Named suite: quick, full, methods, neural (needs torch) or smoke.")] = "quick",
+    suite: Annotated[
+        str, typer.Option(help="Named suite: quick, standard, full, methods, neural (needs torch) or smoke.")
+    ] = "quick",
     methods: Annotated[
         str | None, typer.Option(help="'all', or ids separated by commas; default: the suite's. RLOO always takes part.")
     ] = None,
@@ -45,6 +48,10 @@ def run_command(
     replace: Annotated[
         bool, typer.Option("--replace", help="If the folder holds a different run, discard it; an equal one is continued.")
     ] = False,
+    engine: EngineName = "local",
+    address: Address = None,
+    memory: MemoryText = None,
+    dry_run: DryRun = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.html.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -52,6 +59,10 @@ def run_command(
     from rich.console import Console
 
     from ..bench import runner, settings, suites
+    from ..bench.estimate import estimate
+    from . import bench_plan
+
+    limit = bench_plan.check(engine, address, jobs, memory)
 
     shown = {"suite": suite, "methods": methods, "seeds": seeds, "tasks": _nameless(tasks), "prices": prices and prices.name}
     given = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in shown.items() if value is not None)
@@ -62,17 +73,25 @@ def run_command(
         seeds=seeds,
         prices=None if prices is None else settings.read_prices(prices),
     )
+    if dry_run:
+        bench_plan.show(plan, estimate(plan, jobs or os.cpu_count() or 1, limit), json)
+        return
     folder = out or Path("runs") / suite
     console = Console(stderr=True)
     size = f"{len(plan.entrants)} methods, {len(plan.tasks)} tasks, {len(plan.seeds)} seeds: {len(plan.cells):,} cells"
     try:
-        with _progress(console, f"suite {suite}: {size}") as watch:
-            outcome = runner.run(plan, folder, command=f"apportion bench run {given}", jobs=jobs, replace=replace, watch=watch)
+        with bench_plan.workers(engine, address, jobs) as (do, width):
+            made = bench_plan.line(estimate(plan, width, limit))
+            with _progress(console, f"suite {suite}: {size}; {made}") as watch:
+                outcome = runner.run(
+                    plan, folder, command=f"apportion bench run {given}".rstrip(), jobs=width,
+                    engine=do, memory=limit, replace=replace, watch=watch,
+                )  # fmt: skip
     except KeyboardInterrupt:
         console.print(f"stopped; the finished cells are in {folder}: the same command continues", highlight=False)
         raise typer.Exit(130) from None
     status = _complain(console, outcome)
-    if len(outcome.failed) == outcome.cells:
+    if len(outcome.failed) == outcome.cells or outcome.unwritten:
         raise typer.Exit(status)
     if outcome.kept < outcome.cells or not (folder / "lens.json").is_file():
         from ..bench.lens_data import write_lens_data
@@ -158,8 +177,10 @@ def _complain(console: Console, outcome: Outcome) -> int:
     """Name the failed cells; the exit status."""
     for id_, error in list(outcome.failed.items())[:10]:
         console.print(f"cell {id_} failed: {error}", style="red", markup=False, highlight=False)
+    if outcome.unwritten:
+        console.print(f"{outcome.unwritten}; make room: the same command continues", style="red", markup=False, highlight=False)
     if not outcome.failed:
-        return 0
+        return 1 if outcome.unwritten else 0
     more = f"{len(outcome.failed)} of {outcome.cells} cells failed"
     console.print(f"{more}; tracebacks are in {outcome.folder / 'errors'}, the same command tries them again", highlight=False)
     return 1
