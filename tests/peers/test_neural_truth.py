@@ -159,6 +159,7 @@ def test_an_update_is_the_gradient_of_weighted_log_probabilities() -> None:
 def test_log_probabilities_of_a_batch_are_the_models_own(home: str) -> None:
     """A token's log-probability, worked out from raw logits restricted to legal tokens, is what the batch holds."""
     import torch
+
     from apportion.bench.neural.model import logits
 
     task = build(find(home), reading=QUICK)
@@ -200,6 +201,7 @@ def test_no_policy_has_more_parameters_than_promised() -> None:
 
 def test_a_later_place_never_changes_an_earlier_logit() -> None:
     import torch
+
     from apportion.bench.neural.model import logits
 
     shape = Shape(12, 6)

@@ -32,14 +32,17 @@ class Reader:
             for j in range(L):
                 self.legal[b, j, self.words[spelling[b, j], j]] = True
 
-    def log_policy(self, flat: Any, texts: Int) -> Any:
-        """log pi of every action in every context, (C, A), as a torch tensor that knows its gradient."""
+    def log_policy(self, flat: Any, texts: Int, legal: bool = True) -> Any:
+        """log pi of every action in every context, (C, A), as a torch tensor that knows its gradient.
+
+        legal False: among all tokens of the vocabulary, as a model that nobody holds to legal actions has it.
+        """
         import torch
 
-        rows = [self._some(flat, texts[i : i + CHUNK]) for i in range(0, len(texts), CHUNK)]
+        rows = [self._some(flat, texts[i : i + CHUNK], legal) for i in range(0, len(texts), CHUNK)]
         return torch.cat(rows) if len(rows) > 1 else rows[0]
 
-    def _some(self, flat: Any, texts: Int) -> Any:
+    def _some(self, flat: Any, texts: Int, legal: bool) -> Any:
         import torch
 
         (C, width), (A, L), U = texts.shape, self.words.shape, len(self.begun)
@@ -48,7 +51,7 @@ class Reader:
         whole[:, :, width:] = self.begun[None, :, :]
         out = logits(self.shape, flat, torch.from_numpy(whole.reshape(C * U, -1)), L).reshape(C, U, L, -1)
         chosen = out[:, torch.from_numpy(self.follows)]  # (C, A, L, V)
-        open_ = chosen.masked_fill(torch.from_numpy(~self.legal), float("-inf"))
+        open_ = chosen.masked_fill(torch.from_numpy(~self.legal), float("-inf")) if legal else chosen
         words = torch.from_numpy(self.words)[None, :, :, None].expand(C, A, L, 1)
         return (open_.gather(3, words)[..., 0] - open_.logsumexp(dim=3)).sum(dim=2)
 

@@ -87,7 +87,7 @@ class NeuralTask(Task):
         """Parameters of the first checkpoint, (n, 1): also the reference policy's."""
         if self.origin is not None:
             return self.origin.first_theta
-        return first_checkpoint(self.base, self.window, self.vocabulary, self.model, self.reading)[:, None]
+        return first_checkpoint(self.base, self.window, self.reader, self.vocabulary, self.reading)[:, None]
 
     @cached_property
     def start_theta(self) -> Float:
