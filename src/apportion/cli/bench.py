@@ -82,7 +82,8 @@ def run_command(
     try:
         with bench_plan.workers(engine, address, jobs) as (do, width):
             made = bench_plan.line(estimate(plan, width, limit))
-            with _progress(console, f"suite {suite}: {size}; {made}") as watch:
+            with _progress(console, f"suite {suite}: {size}") as bar:
+                watch = bench_plan.told_first(bar, lambda: console.print(made, markup=False, highlight=False))
                 outcome = runner.run(
                     plan, folder, command=f"apportion bench run {given}".rstrip(), jobs=width,
                     engine=do, memory=limit, replace=replace, watch=watch,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as _json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from ..errors import BenchError
 if TYPE_CHECKING:
     from ..bench.estimate import Estimate
     from ..bench.memory import Memory
+    from ..bench.runner import Progress as At
     from ..bench.suites import Plan
     from ..bench.work import Engine
 
@@ -54,6 +55,20 @@ def workers(engine: str, address: str | None, jobs: int | None) -> Iterator[tupl
     from ..bench.pool import local
 
     yield local, jobs or os.cpu_count() or 1
+
+
+def told_first(watch: Callable[[At], None], tell: Callable[[], None]) -> Callable[[At], None]:
+    """``watch``, with something to tell once the run is let into its folder and before its first cell."""
+    told = False
+
+    def both(at: At) -> None:
+        nonlocal told
+        watch(at)
+        if not told and at.cells < at.all_cells:
+            tell()
+        told = True
+
+    return both
 
 
 def line(made: Estimate) -> str:
