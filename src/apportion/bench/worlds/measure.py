@@ -13,6 +13,7 @@ from ...errors import ApportionError, BenchError
 from ...pipeline import assign
 from ...words import Unit, check_word
 from ..entrants import Entrant, entrants
+from ..knobs import entrant
 from .batches import to_batch
 from .games import Spec, textworld
 from .gym import Sums
@@ -28,9 +29,6 @@ DEFAULT = {
     "textworld": ("rloo", "grpo", "gigpo", "pooled_td", "vineppo", "math_shepherd-soft"),
     "gym": ("rloo", "grpo", "vineppo", "math_shepherd-soft", "omegaprm"),
 }  # fmt: skip
-
-#: What an entrant may ask for here: no exact truth is at hand, and nobody to judge.
-_ASKS = ("nothing", "fit", "sampler")
 
 #: Rollouts of one prompt.
 GROUP = 8
@@ -58,21 +56,32 @@ class Line:
 
 
 def chosen(family: str, methods: Sequence[str] | None) -> list[Entrant]:
-    """The entrants of these ids (default: :data:`DEFAULT`); what cannot enter is refused before work starts."""
+    """The entrants of these ids; what cannot enter is refused before work starts.
+
+    Default: :data:`DEFAULT`. "all": whoever can enter.
+    """
     check_word(family, Family, "family")
-    found = []
     layout: Literal["turns", "steps"] = "turns" if family == "textworld" else "steps"
-    for id_ in methods or DEFAULT[family]:
-        if id_ not in entrants():
-            raise BenchError(f"'{id_}' is no entrant of the benchmark: see apportion methods")
-        one = entrants()[id_]
-        if one.ask not in _ASKS or one.reference or one.segments is not None:
-            what = "options" if one.segments is not None else "a reference policy" if one.reference else f"'{one.ask}'"
-            raise BenchError(f"{id_} asks for {what}, which real text worlds do not have")
+    if methods and list(methods) == ["all"]:
+        return [one for one in entrants().values() if one.fits(layout) and not _lacks(one)]
+    found = [entrant(id_) for id_ in methods or DEFAULT[family]]
+    for one in found:
+        if lacks := _lacks(one):
+            raise BenchError(f"{one.id} {lacks}, which real text worlds do not have")
         if not one.fits(layout):
-            raise BenchError(f"{id_} does not enter on {layout}, as {family} has")
-        found.append(one)
+            raise BenchError(f"{one.id} does not enter on {layout}, as {family} has")
     return found
+
+
+def _lacks(one: Entrant) -> str:
+    """What it would need that is not here, in a few words; empty where nothing is."""
+    if one.ask not in ("nothing", "fit", "sampler"):  # no exact truth is at hand, and nobody to judge
+        return f"asks for '{one.ask}'"
+    if one.reference:
+        return "reads a reference policy"
+    if one.segments is not None:
+        return "reads options marked by a rule"
+    return "remembers earlier updates" if one.keeps else ""
 
 
 def world(family: str, prompts: int, seed: int) -> World:
@@ -93,23 +102,23 @@ def setting(made: World, rollouts: int, k: int, seed: int) -> Setting:
     return Setting(made, walks, found, np.asarray(marked, dtype=np.bool_))
 
 
-def line(entrant: Entrant, at: Setting, seed: int) -> Line:
+def line(who: Entrant, at: Setting, seed: int) -> Line:
     """One method's credit for the rollouts against the estimate; what it samples is drawn apart from the estimate's."""
     ask: dict[str, Any] = {}
-    if entrant.ask == "sampler":
+    if who.ask == "sampler":
         ask["sampler"] = WalkSampler(at.world, at.walks)
-    if entrant.ask == "fit":
+    if who.ask == "fit":
         ask["fit"] = True
     try:
         own = np.random.default_rng([seed, 3])
-        credit = assign(at.found.batch, entrant.method, rng=own, **ask, **entrant.options)
+        credit = assign(at.found.batch, who.method, rng=own, **ask, **who.options)
         if not isinstance(credit, Credit):
-            raise BenchError(f"{entrant.id} gives preferences: expected credit")
+            raise BenchError(f"{who.id} gives preferences: expected credit")
         return Line(
-            entrant.id, agreement(credit, at.found, at.marked, at.world.favours), credit.bill.env_steps, credit.bill.generated
+            who.id, agreement(credit, at.found, at.marked, at.world.favours), credit.bill.env_steps, credit.bill.generated
         )
     except ApportionError as error:
-        return Line(entrant.id, None, refused=str(error))
+        return Line(who.id, None, refused=str(error))
 
 
 def run(

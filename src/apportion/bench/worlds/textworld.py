@@ -33,7 +33,7 @@ class TextWorld:
     replays = True
     favours = 1
 
-    def __init__(self, games: Sequence[Spec | Path], *, follows: float = 0.35, limit: int = 16) -> None:
+    def __init__(self, games: Sequence[Spec | Path], *, follows: float = 0.3, limit: int = 16) -> None:
         if not 0.0 <= follows < 1.0 or limit < 1 or not games:
             raise BenchError(
                 f"follows = {follows}, limit = {limit}, {len(games)} games: expected 0 to below 1, at least 1, at least 1"

@@ -142,9 +142,8 @@ def _matched(credit: Credit, found: Estimate) -> tuple[Float, Int, Int]:
     batch, level = credit.batch, found.level
     home = {name: i for i, name in enumerate(found.batch.trajectory.to_list())}
     of = [home.get(name, -1) for name in batch.trajectory.to_list()]
-    missing = set(range(len(home))) - set(of)
-    if missing:
-        raise OptionError(f"the credit has no trajectory {found.batch.trajectory.name(min(missing))}, which the estimate has")
+    if max(of) < 0:
+        raise OptionError("the credit and the estimate share no trajectory: expected credit for the same rollouts")
     owner = batch.within(level, "trajectory")
     kept = np.bincount(batch.within("token", level), weights=credit.kept, minlength=owner.size) > 0
     if credit.scored is not None and credit.level == level:
@@ -152,7 +151,8 @@ def _matched(credit: Credit, found: Estimate) -> tuple[Float, Int, Int]:
     there, mine = found.batch.within(level, "trajectory"), np.asarray(of, dtype=np.int64)[owner]
     start = np.searchsorted(there, np.arange(len(home)))
     place = np.arange(owner.size) - np.searchsorted(owner, owner)
-    if (np.bincount(mine[mine >= 0], minlength=len(home)) != np.bincount(there)).any():
+    units = np.bincount(mine[mine >= 0], minlength=len(home))
+    if ((units > 0) & (units != np.bincount(there))).any():  # dropped rollouts are out of the loss, like other units
         raise OptionError(f"the credit's trajectories have other {level}s than the estimate's: expected the same rollouts")
     chosen = np.flatnonzero(kept & (mine >= 0))
     return credit.on(level)[chosen], start[mine[chosen]] + place[chosen], mine[chosen]
