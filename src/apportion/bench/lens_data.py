@@ -28,7 +28,7 @@ GROUPS, SHOWN = 16, 4
 def lens_data(tasks: list[str], methods: list[str], settings: Settings, seed: int = 0) -> dict[str, Any]:
     """Per task: ``SHOWN`` trajectories of a batch of 16 groups, with truth, luck and every method's credit.
 
-    Methods that sample their own branches credit a tree of their own and are left out.
+    Methods that sample their own branches, or actions, credit what they sampled and are left out.
     """
     chosen = [one for one in map(find_entrant, methods) if not one.fresh]
     found = [(find(id_), [e for e in chosen if e.fits(find(id_).layout, find(id_).neural)]) for id_ in tasks]
@@ -49,6 +49,8 @@ def _task(task: Task, chosen: list[Entrant], settings: Settings, seed: int) -> d
         again, own = streams(cell)
         credit = run_entrant(entrant, task, task.start_theta, GROUPS, settings.group, again, own).credit
         at = choices(task, credit.batch)
+        if at.row.max() >= shape[0]:
+            continue
         credits[entrant.id] = np.zeros(shape)
         credits[entrant.id][at.row, at.time] = credit.on(at.level)
     texts = _texts(batch, task, shape)
