@@ -18,6 +18,7 @@ import pytest
 
 from apportion.bench import manifest as manifests
 from apportion.bench import store
+from apportion.bench.records import Row
 from apportion.bench.runner import Outcome, Progress, run
 from apportion.errors import BenchError
 from tests.fake_bench import plan, weigh, work
@@ -89,6 +90,11 @@ def alive(pid: int) -> bool:
 def test_jobs_do_not_change_a_byte(tmp_path: Path, reference: list[bytes]) -> None:
     assert not go(tmp_path / "run", jobs=3).failed
     assert identity(tmp_path / "run") == reference
+    from pyarrow import parquet  # type: ignore[import-untyped]
+
+    rows = [Row(**row) for row in parquet.read_table(tmp_path / "run" / store.RESULTS).to_pylist()]
+    assert rows == sorted(rows, key=store.order)
+    assert [row.method for row in rows[:: len(rows) - 1]] == ["grpo", "rloo"]
 
 
 def test_kill_at_any_moment_loses_at_most_the_cells_in_flight(

@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from apportion.bench import cells, memory, pool, store, tables
 from apportion.bench import manifest as manifests
-from apportion.bench import memory, store, tables
 from apportion.bench.memory import Memory
 from apportion.bench.runner import Outcome, run
+from apportion.bench.work import keep, measure
+from apportion.cli import main
 from apportion.errors import BenchError
 from tests import fake_bench
 from tests.fake_bench import plan, weigh, work
@@ -112,19 +114,68 @@ def test_full_disk_costs_the_cells_that_found_no_room(
     assert files(folder) == reference
 
 
+def no_room(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_no_room_for_the_results_keeps_the_cells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: dict[str, Any]
 ) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(tables, "write_results", full)
+        patch.setattr(tables, "write_results", no_room)
         outcome = go(tmp_path / "run")
     assert outcome.unwritten == f"{tmp_path / 'run'}: the results cannot be written (No space left on device)"
     again = go(tmp_path / "run")
     assert (again.kept, again.unwritten) == (outcome.cells, None)
     assert files(tmp_path / "run") == reference
+
+
+def here(queue: list[Any], orders: Any, width: int) -> Iterator[Any]:
+    """An engine without processes, so that a test can reach into it."""
+    while queue:
+        cell = queue.pop()
+        yield cell, keep(orders.folder, cell, orders.keys[cell], measure(cell, orders.work, orders.plan.settings))
+
+
+def test_command_names_the_cells_that_failed_finishes_the_rest_and_leaves_with_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    full, bad = "bifurcation~horizon-10+grpo+cost+0", "bifurcation~horizon-10+grpo+identification+0"
+    write, do = store.write_cell, cells.run_cell
+
+    def writes(folder: Path, cell: Any, *more: Any) -> None:
+        if cell.id == full:
+            raise OSError(28, "No space left on device")
+        write(folder, cell, *more)
+
+    def does(cell: Any, settings: Any) -> Any:
+        return 1 / 0 if cell.id == bad else do(cell, settings)
+
+    monkeypatch.setattr(pool, "local", here)
+    monkeypatch.setattr(store, "write_cell", writes)
+    monkeypatch.setattr(cells, "run_cell", does)
+    monkeypatch.chdir(tmp_path)
+
+    def status() -> tuple[Any, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["bench", "run", "--suite", "smoke", "--seeds", "1", "--out", "run", "--jobs", "1"])
+        return left.value.code, " ".join(capfd.readouterr().err.split())
+
+    code, said = status()
+    assert code == 1
+    assert f"cell {full} failed: its file cannot be written (No space left on device)" in said
+    assert f"cell {bad} failed: ZeroDivisionError: division by zero" in said
+    assert "2 of 8 cells failed" in said
+    assert (tmp_path / "run" / "report.html").exists()
+    assert len(list((tmp_path / "run" / store.CELLS).iterdir())) == 6
+    monkeypatch.setattr(store, "write_cell", write)
+    monkeypatch.setattr(cells, "run_cell", do)
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "write_results", no_room)
+        code, said = status()
+    assert code == 1
+    assert "run: the results cannot be written (No space left on device); make room" in said
+    assert status()[0] in (0, None)
 
 
 @linux
