@@ -14,9 +14,10 @@ import apportion as ap
 from apportion.bench.worlds.batches import pieces, scores, to_batch
 from apportion.bench.worlds.sampler import WalkSampler
 from apportion.bench.worlds.truth import Estimate, agreement, estimate, wilson
-from apportion.bench.worlds.walks import Bool, Float, Options, Walk, World, roll
+from apportion.bench.worlds.walks import Bool, Float, Int, Options, Walk, World, roll
 from apportion.errors import OptionError
-from apportion.evidence import Bill, Sampler
+from apportion.evidence import Asked, Bill, Sampler
+from apportion.words import Axis, Provenance
 from tests.tiny_world import Lamp, exact
 
 rng = np.random.default_rng
@@ -96,6 +97,31 @@ def test_wilson_by_hand() -> None:
     low, high = wilson(np.array([0.0, 0.5]), 10)
     assert_allclose(low, [0.0, 0.2366], atol=1e-4)
     assert_allclose(high, [0.2775, 0.7634], atol=1e-4)
+
+
+class _Fixed:
+    """A sampler with these answers."""
+
+    provenance: Provenance = "recorded"
+
+    def __init__(self, *won: int) -> None:
+        self.won = won
+
+    def continuations(self, batch: ap.Batch, prefixes: Int, k: int, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
+        return Asked(np.array([[1.0] * w + [0.0] * (k - w) for w in self.won]), Bill())
+
+    def branch(self, batch: ap.Batch, prefixes: Int, rng: np.random.Generator) -> tuple[ap.Batch, Bill]:
+        raise NotImplementedError
+
+
+def test_the_interval_is_newcombes_and_the_end_of_a_rollout_is_no_estimate() -> None:
+    batch = ap.Batch.from_turns([[1, 1]], outcome=[1.0], group=["a"])
+    found = estimate(batch, _Fixed(3, 9), 10, rng(0))
+    assert_allclose(found.value, [0.6, 0.1])
+    assert_allclose([found.low[0], found.high[0]], [0.1705, 0.8090], atol=1e-4)  # Newcombe 1998, table II, 9/10 against 3/10
+    low, high = wilson(np.array([0.9]), 10)
+    assert_allclose([found.low[1], found.high[1]], [1 - high[0], 1 - low[0]])  # all that is uncertain is where it began
+    assert_allclose(found.halves, [[0.4, 0.0], [0.8, 0.2]])
 
 
 @pytest.mark.parametrize("k", [0, 1, 7])

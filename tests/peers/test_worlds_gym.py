@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,6 +16,7 @@ from apportion.bench.worlds.measure import run
 from apportion.bench.worlds.sampler import WalkSampler
 from apportion.bench.worlds.truth import estimate
 from apportion.bench.worlds.walks import Walk, roll
+from apportion.cli import main
 from apportion.errors import BenchError, OptionError
 from tests.tiny_world import exact
 
@@ -117,3 +121,31 @@ def test_what_cannot_enter_is_refused_before_work_starts() -> None:
         run("gym", None, 12, 2, 0, lambda text: None)
     with pytest.raises(OptionError, match="even number"):
         run("gym", None, 8, 3, 0, lambda text: None)
+
+
+def _printed(capsys: pytest.CaptureFixture[str], *given: str) -> tuple[int, str]:
+    try:
+        main(["bench", "worlds", "--family", "gym", *given])
+    except SystemExit as end:
+        return int(end.code or 0), capsys.readouterr().out
+    return 0, capsys.readouterr().out
+
+
+def test_the_table_of_the_page_is_what_the_command_prints_within_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = _printed(capsys, "--rollouts", "64")
+    assert status == 0
+    assert max(map(len, said.splitlines())) <= 80
+    assert said in (Path(__file__).parents[2] / "docs" / "worlds.md").read_text()
+
+
+def test_who_was_named_and_gave_no_credit_is_said_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = _printed(capsys, "--rollouts", "8", "--continuations", "2", "--methods", "rloo,spo")
+    assert status == 1
+    assert max(map(len, said.splitlines())) <= 80
+    assert "spo refused: this sampler goes on between steps" in said
+    status, said = _printed(capsys, "--rollouts", "8", "--continuations", "2", "--methods", "rloo,spo", "--json")
+    data = json.loads(said)
+    assert status == 1
+    assert data["truth"]["kind"] == "estimate"
+    assert [sorted(method)[0] for method in data["methods"]] == ["average_precision", "method"]
+    assert data["methods"][1]["refused"]

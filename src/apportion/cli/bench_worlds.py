@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as _json
 import math
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,7 +73,9 @@ def _text(at: Setting, lines: list[Line], seed: int) -> str:
     shown += ["", f"AP of chance: {at.marked.mean():.2f}; intervals: over rollouts, within each game or problem"]
     shown += [f"{line.method}: in its loss are {line.agreement.coverage:.0%} of the {unit}s"
               for line in lines if line.agreement is not None and line.agreement.coverage < 1]  # fmt: skip
-    shown += [f"{line.method} refused: {line.refused}" for line in lines if line.refused]
+    for line in lines:
+        if line.refused:
+            shown += wrap(f"{line.method} refused: {line.refused}", 80, subsequent_indent="  ")
     return "\n".join(shown)
 
 
