@@ -60,7 +60,7 @@ SUITES: dict[str, Suite] = {
         settings=Settings(
             gradient=Gradient(batch_sizes=(64, 512), replicates=(8, 4), turns=125_000),
             learning=Learning(
-                batch_sizes=(64, 512), lrs=(0.3, 0.15, 0.075), max_updates=80,
+                batch_sizes=(64, 512), lrs=(0.3, 0.15, 0.075), max_updates=120,
                 methods=(
                     "exact", "rloo", "grpo", "grpo-4", "gae", "gigpo", "tempo", "pooled_td",
                     "vineppo", "carl", "hcapo", "turn_ppo-4",
