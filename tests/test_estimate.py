@@ -16,6 +16,7 @@ from apportion.bench.records import Cell, Measure
 from apportion.bench.settings import Gradient, Learning, Settings
 from apportion.bench.tasks import FAMILIES
 from apportion.cli import main
+from apportion.cli.bench_plan import duration
 from apportion.errors import BenchError
 
 H10, H100 = "bifurcation/horizon-10", "bifurcation/horizon-100"
@@ -148,6 +149,14 @@ def test_missing_ray_is_one_sentence_before_any_work(
     assert left.value.code == 2
     assert "apportion: --engine ray needs the ray package: pip install 'apportion[ray]'" in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.01, "0.1 s"), (3.26, "3.3 s"), (99, "99 s"), (101, "1.7 min"), (5400, "90 min"), (7000, "1.9 h"), (36e6, "417 days")],
+)
+def test_durations_have_two_digits(seconds: float, said: str) -> None:
+    assert duration(seconds) == f"about {said}"
 
 
 def test_empty_plan_is_refused() -> None:

@@ -123,7 +123,7 @@ def duration(seconds: float) -> str:
     for unit, long, until in (("s", 1.0, 100.0), ("min", 60.0, 100.0), ("h", 3600.0, 48.0)):
         if seconds < until * long:
             return f"about {max(seconds / long, 0.1):.2g} {unit}"
-    return f"about {seconds / 86400:.2g} days"
+    return f"about {seconds / 86400:,.0f} days"
 
 
 def size(n: float) -> str:
