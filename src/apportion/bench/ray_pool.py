@@ -54,10 +54,10 @@ def cluster(address: str | None, jobs: int | None) -> Iterator[tuple[Engine, int
         raise BenchError("--engine ray needs the ray package: pip install 'apportion[ray]'") from None
     if jobs is not None and jobs < 1:
         raise BenchError(f"--jobs {jobs}: expected at least 1")
-    if ray.is_initialized():
-        raise BenchError("--engine ray: this process is connected to a cluster already; ray.shutdown() first")
     if address is not None:
         _reach(address)
+    if ray.is_initialized():
+        raise BenchError("--engine ray: this process is connected to a cluster already; ray.shutdown() first")
     where: dict[str, Any] = {"num_cpus": jobs, "include_dashboard": False} if address is None else {"address": address}
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     try:
