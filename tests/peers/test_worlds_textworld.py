@@ -45,7 +45,7 @@ def world(cache: Path) -> TextWorld:
 
 @pytest.fixture(scope="module")
 def by_hand() -> Any:
-    """A chest in the hall, locked; its key lies on a table in the kitchen, east of it; the gem in the chest is wanted."""
+    """A locked chest in the hall, its key on a table in the kitchen, east of it; the gem in the chest is wanted."""
     from textworld.generator import GameMaker
 
     maker = GameMaker()
@@ -58,6 +58,7 @@ def by_hand() -> Any:
     chest.add(gem)
     table.add(key)
     hall.add(chest)
+    hall.add(maker.new(type="f", name="apple"))  # of no use
     kitchen.add(table)
     maker.set_quest_from_commands(
         ["go east", "take key from table", "go west", "unlock chest with key", "open chest", "take gem from chest"]
@@ -105,6 +106,23 @@ def test_the_walker_follows_the_plan_with_the_chance_it_says(by_hand: Any) -> No
     assert {"go east", "look", "inventory", "examine chest"} <= set(options.texts)
     for text, chance in zip(*options, strict=True):
         assert chance == pytest.approx(0.7 / n + (0.3 if text == "go east" else 0))
+
+
+def test_two_ways_to_one_situation_are_one_state_and_different_situations_are_not(by_hand: Any) -> None:
+    logic = Logic(by_hand)
+
+    def reached(*commands: str) -> int:
+        number = 0
+        for command in commands:
+            number = logic.after(number, command)
+        return number
+
+    held = reached("take apple")
+    assert held != 0
+    assert logic.states[held].plan == logic.states[0].plan
+    assert "drop apple" in logic.states[held].commands
+    assert reached("look") == reached("take apple", "drop apple") == 0
+    assert reached("take apple", "go east") == reached("go east", "go west", "take apple", "go east")
 
 
 def test_a_command_that_is_not_admissible_is_refused(by_hand: Any) -> None:
