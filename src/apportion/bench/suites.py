@@ -26,6 +26,11 @@ class Suite:
     settings: Settings
 
 
+#: Who trains where training everybody would take weeks: every shape of method, free, paid and exact.
+LEARNERS = (
+    "exact", "rloo", "grpo", "grpo-4", "gae", "gigpo", "tempo", "pooled_td", "vineppo", "carl", "hcapo", "turn_ppo-4",
+)  # fmt: skip
+
 SUITES: dict[str, Suite] = {
     # Methods are named, so that this stays two minutes whatever is added; the dearest do not learn here,
     # and training has one learning rate, at which RLOO mostly gets there; "full" has the whole grid.
@@ -61,24 +66,25 @@ SUITES: dict[str, Suite] = {
             gradient=Gradient(batch_sizes=(64, 512), replicates=(8, 4), turns=125_000),
             learning=Learning(
                 batch_sizes=(64, 512), lrs=(0.3, 0.15, 0.075), max_updates=120,
-                methods=(
-                    "exact", "rloo", "grpo", "grpo-4", "gae", "gigpo", "tempo", "pooled_td",
-                    "vineppo", "carl", "hcapo", "turn_ppo-4",
-                ),
+                methods=LEARNERS,
             ),
             identification=Identification(batch=256),
         ),
     ),
     "full": Suite(
-        title="every task and entrant, for the record",
+        title="every kind of task and every entrant, for a cluster",
         tasks=(
             "bifurcation/horizon-20", "bifurcation/horizon-100", "bifurcation/horizon-500",
             "bifurcation/hidden", "bifurcation/recoverable", "bifurcation/sure-routine",
-            "bifurcation/rare-states", "bifurcation/small-gap", "bifurcation/lucky",
+            "bifurcation/rare-states", "bifurcation/small-gap", "bifurcation/lucky", "bifurcation/sure-forks",
+            "reasoning/steps-30", "reasoning/steps-100", "reasoning/mended", "team/two", "team/four", "team/one-decides",
+            "agentic/echo-trap", "agentic/timeless", "agentic/memory-gap-5", "agentic/memory-gap-25",
+            "interaction/additive", "interaction/and", "interaction/or", "interaction/xor", "interaction/order",
+            "classical/umbrella-length-30", "classical/key-to-door", "classical/matrix-game", "witness/plus", "witness/minus",
         ),
         methods=None,
-        seeds=20,
-        settings=Settings(learning=Learning(lrs=(0.4, 0.2, 0.1, 0.05))),
+        seeds=10,
+        settings=Settings(learning=Learning(lrs=(0.4, 0.2, 0.1, 0.05), methods=LEARNERS)),
     ),
     "methods": Suite(
         title="every entrant on a task of each kind: turns, steps, a half-trained policy, a team",
