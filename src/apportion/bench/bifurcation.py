@@ -109,8 +109,6 @@ def variants() -> dict[str, dict[str, Any]]:
     }
     for name, knob in knobs.items():
         made[f"bifurcation/{name}"] = {"horizon": 100, "tags": (name,), **knob}
-    small = {"horizon": 6, "forks": 2, "rooms": 1, "prompts": 4}  # small enough to enumerate what a network reads
-    made["bifurcation/tiny"] = {"title": "two forks in 6 turns, four prompts", "tags": ("tiny",), **small}
     return made
 
 
