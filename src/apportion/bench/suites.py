@@ -110,7 +110,7 @@ SUITES: dict[str, Suite] = {
         settings=Settings(
             gradient=Gradient(batch_sizes=(64, 512), replicates=(4, 2)),
             learning=Learning(
-                batch_sizes=(128,), lrs=(0.15,), max_updates=100, horizons=(6,),
+                batch_sizes=(128,), lrs=(0.15,), max_updates=100, horizons=(6,), target=0.9,
                 methods=("exact", "rloo", "grpo", "gae", "gigpo", "tempo", "pooled_td", "hcapo-model", "acpo-model"),
             ),
             identification=Identification(batch=256),

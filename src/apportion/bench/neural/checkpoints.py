@@ -13,7 +13,7 @@ from ..tabular import Float
 if TYPE_CHECKING:
     from .task import NeuralTask
 
-RATE, STEPS = 0.001, 120
+RATE, STEPS = 0.001, 80
 
 
 @dataclass(frozen=True, eq=False)
