@@ -70,7 +70,7 @@ def fresh_actions(replay: Batch, sampler: Actor, *, k: int = 1, rng: np.random.G
 
 
 @stub(
-    unit="turn", reads=set(), evidence={"q": "turn", "v": "turn", "token_baseline": "token"},
+    unit="turn", reads=set(), evidence={"q": "turn", "v": "turn", "token_baseline": "token"}, several={"q", "v"},
     source="sampler", collect=fresh_actions, fit=fit_critic, grows=True,
 )  # fmt: skip
 def archer(batch: Batch, *, q: Float, v: Float, token_baseline: Float) -> Credit:

@@ -32,11 +32,13 @@ def close(got: Any, expected: Any) -> None:
 
 @contextmanager
 def listed(spec: Method) -> Iterator[str]:
+    real = ap.methods().get(spec.id)  # the table is filled first, so that it can be put back as it was
     _METHODS[spec.id] = spec
     try:
         yield spec.id
     finally:
         del _METHODS[spec.id]
+        _METHODS.update({} if real is None else {spec.id: real})
 
 
 class FakeActor(FakeSampler):

@@ -21,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 import apportion as ap
-from apportion import Batch, Credit
+from apportion import Batch, Credit, Spans
 from apportion.words import Axis
 
 from .contract.factory import evidence as plausible
@@ -128,6 +128,7 @@ def batch_of(group: tuple[Trajectory, ...], task: Task) -> Batch:
     n, turns = len(group), task.turns
     logp = [[x for t, (s, a) in enumerate(zip(w.states, w.actions, strict=True)) for x in (0.0, np.log(task.policy[t, s, a]))]
             for w in group]  # fmt: skip
+    first, written = 2 * turns * np.arange(n), 2 * np.arange(n * turns) + 1
     return Batch.from_turns(
         [[2] * turns] * n,
         action=[False, True] * turns * n,
@@ -142,6 +143,7 @@ def batch_of(group: tuple[Trajectory, ...], task: Task) -> Batch:
         node=np.arange(n * turns),
         parent=[t - 1 if t % turns else -1 for t in range(n * turns)],
         limit=turns,
+        spans={"option": Spans(first, first + 2 * turns), "part": Spans(written, written + 1, ("action",) * (n * turns))},
     )
 
 

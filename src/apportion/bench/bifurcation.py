@@ -102,7 +102,7 @@ def variants() -> dict[str, dict[str, Any]]:
         "hidden": {"hidden": True, "recover": 0.8, "title": "the status, which repairs need to know, is never shown"},
         "recoverable": {"recover": 0.8, "title": "a later fork can repair an earlier mistake"},
         "sure-routine": {"routine_entropy": 0.5, "title": "routine turns are nearly certain"},
-        "sure-forks": {"fork_entropy": 0.7, "title": "the policy is rather sure of itself where it matters"},
+        "sure-forks": {"fork_entropy": 0.85, "title": "the policy is rather sure of itself where it matters"},
         "rare-states": {"rooms": 16, "title": "states seldom recur"},
         "small-gap": {"gap": 0.3, "title": "forks matter little"},
         "lucky": {"drift": 0.5, "title": "half of the rollouts are derailed by luck"},
