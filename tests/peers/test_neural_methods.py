@@ -16,10 +16,10 @@ from apportion.bench.cells import run_cell
 from apportion.bench.entrants import entrants, run_entrant
 from apportion.bench.gradient import update
 from apportion.bench.layouts import choices, situation, to_batch
-from apportion.bench.neural.learned import Reading
+from apportion.bench.neural.learned import Reading, rollout_texts
 from apportion.bench.neural.policy import TransformerPolicy
 from apportion.bench.neural.task import NeuralTask, build
-from apportion.bench.neural.text import ACT, FAILURE, SUCCESS, told, with_cue
+from apportion.bench.neural.text import ACT, ANSWER, FAILURE, SUCCESS, told, with_cue
 from apportion.bench.oracle import oracle, truth
 from apportion.bench.records import Cell
 from apportion.bench.settings import Settings
@@ -131,6 +131,9 @@ def test_belief_stands_at_every_prefix_of_steps_too() -> None:
     found = TransformerPolicy(r).answer_logp(batch, np.random.default_rng(0), axis="step_prefix").values
     assert found.shape == (batch.count("step_prefix"),) == (16 * (task.horizon + 1),)
     assert np.ptp(found.reshape(16, -1)[:, -1]) > 0.1  # how it ended can be told at the end
+    text = rollout_texts(task.base, task.window, task.vocabulary, r.prompt, r.states % task.base.looks, r.actions)
+    said = task.reader.token(r.theta, with_cue(text.reshape(len(found), -1), ANSWER), SUCCESS)
+    np.testing.assert_allclose(found, said, atol=1e-12)
 
 
 MODELS = sorted(e.id for e in entrants().values() if e.ask == "model")

@@ -130,6 +130,18 @@ def test_the_exact_gradient_is_that_of_finite_differences() -> None:
         assert g[i, 0] == pytest.approx(slope, rel=1e-5)
 
 
+def test_parts_are_pulled_back_as_the_whole_is() -> None:
+    task = small()
+    theta = some_theta(task)
+    rng = np.random.default_rng(0)
+    parts = rng.normal(size=(3, len(task.texts), task.actions)) * (rng.random((3, len(task.texts), 1)) < 0.3)
+    parts[:, :, 0] = 0.0  # credit of a later word moves only the actions that share the first
+    whole = np.stack([task.pull_back(theta, part) for part in parts])
+    np.testing.assert_allclose(task.pull_back(theta, parts), whole, atol=1e-12)
+    assert task.pull_back(theta, parts).shape == (3, task.model.parameters, 1)
+    np.testing.assert_array_equal(task.pull_back(theta, np.zeros_like(parts)), 0.0)
+
+
 def test_an_update_is_the_gradient_of_weighted_log_probabilities() -> None:
     """sum_tokens w log pi(token), differentiated numerically through the batch's own log-probabilities."""
     from apportion import Credit

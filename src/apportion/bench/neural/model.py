@@ -104,4 +104,4 @@ def logits(shape: Shape, flat: Any, ids: Any, last: int) -> Any:
         y = functional.layer_norm(x, (d,), p[f"think_gain.{i}"], p[f"think_shift.{i}"])
         x = x + functional.gelu(y @ p[f"think.{i}"] + p[f"think_bias.{i}"]) @ p[f"think_out.{i}"]
     x = functional.layer_norm(x, (d,), p["gain"], p["shift"])
-    return x[..., x.shape[-2] - last :, :] @ p["out"]
+    return x @ p["out"]

@@ -154,6 +154,8 @@ def build(base: Task, window: int | None = None, reading: Reading | None = None)
     """``base`` with a transformer for a policy. window: choices it remembers; none in a team, whose agents read their own."""
     id_ = PREFIX + base.id
     needs_torch(id_)
+    if base.neural:
+        raise BenchError(f"{id_}: {base.id} has a transformer for a policy already")
     window = (0 if base.layout == "team" else WINDOW) if window is None else window
     made = remember(base, window)
     return NeuralTask(
