@@ -11,7 +11,6 @@ import pytest
 from apportion.bench.aggregate import (
     estimate,
     improvement,
-    kendall,
     optimality_gap,
     overall_iqm,
     performance_profile,
@@ -19,6 +18,7 @@ from apportion.bench.aggregate import (
     resampled,
     stratified_index,
 )
+from apportion.bench.statistics import kendall
 from apportion.errors import BenchError
 
 

@@ -127,7 +127,7 @@ def test_interrupt_stops_at_once_and_the_next_run_continues(
     tmp_path: Path, reference: list[bytes], log: Callable[[], list[tuple[int, str]]]
 ) -> None:
     folder = tmp_path / "run"
-    with started(folder, sleep=0.2) as process:
+    with started(folder, sleep=1.0) as process:
         until(lambda: cells_in(folder) >= 2)
         before = cells_in(folder)
         process.send_signal(signal.SIGINT)

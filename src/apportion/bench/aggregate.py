@@ -96,20 +96,6 @@ def performance_profile(scores: Float, at: Float) -> Float:
     return np.asarray([(table > tau).mean() for tau in np.asarray(at, dtype=np.float64)])
 
 
-def kendall(a: Float, b: Float) -> float:
-    """Kendall's tau-b of two rankings of the same things; NaN below 2 or where one side is constant."""
-    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if x.shape != y.shape or x.ndim != 1:
-        raise BenchError(f"a has shape {x.shape}, b {y.shape}: expected two lists of one length")
-    if np.isnan(x).any() or np.isnan(y).any():
-        raise BenchError("a rank correlation needs values without NaN: drop the pair first")
-    first, second = np.triu_indices(x.size, 1)
-    # comparisons, not differences: infinity (never) ties with infinity
-    p, q = ((one[first] > one[second]) * 1.0 - (one[first] < one[second]) for one in (x, y))
-    scale = math.sqrt(float((p * p).sum()) * float((q * q).sum()))
-    return float((p * q).sum()) / scale if scale > 0 else math.nan
-
-
 def _drawn(table: Float, count: int, seed: int) -> Float:
     runs, tasks = table.shape
     drawn: Float = table[stratified_index(runs, tasks, count, seed), np.arange(tasks)]
