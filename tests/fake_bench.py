@@ -105,6 +105,7 @@ def main(folder: str, jobs: str) -> int:
     from apportion.bench.runner import run
     from tests import fake_bench
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
     try:
         outcome = run(fake_bench.plan(), folder, jobs=int(jobs), work=fake_bench.work, weigh=fake_bench.weigh)
     except KeyboardInterrupt:
