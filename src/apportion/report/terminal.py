@@ -27,8 +27,10 @@ def leaderboard_table(summary: Mapping[str, Any]) -> Table:
         caption_justify="left",
         pad_edge=False,
     )
-    table.add_column("#", justify="right")
-    table.add_column("method", overflow="ellipsis", no_wrap=True, max_width=20)
+    # a place of its own, at the cost of the names: it would be squeezed away where many are ranked
+    places = len(str(len(summary["ranking"])))
+    table.add_column("#", justify="right", no_wrap=True, min_width=places)
+    table.add_column("method", overflow="ellipsis", no_wrap=True, max_width=20 if places < 3 else 15)
     table.add_column("evidence", no_wrap=True)
     for name in ("cost", "vs RLOO", "reached", f"ρ@{batch}", "sample ×", "net ×", "corr"):
         table.add_column(name, justify="right", no_wrap=True)
