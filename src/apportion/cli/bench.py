@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as _json
 import os
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import typer
 from .bench_claims import claims
 from .bench_compare import compare_command
 from .bench_plan import Address, DryRun, EngineName, MemoryText
+from .bench_tasks import stdout, tasks_command
 from .bench_worlds import worlds
 from .common import AsJson
 
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure methods against exact truth.", no_args_is_help=True)
 app.command("claims")(claims)
 app.command("compare")(compare_command)
+app.command("tasks")(tasks_command)
 app.command("worlds")(worlds)
 
 
 @app.command("run")
 def run_command(
     suite: Annotated[
-        str, typer.Option(help="Named suite: quick, standard, full, methods, neural (needs torch) or smoke.")
+        str, typer.Option(help="Named suite: quick, standard, full, methods, break-even, neural (needs torch), smoke.")
     ] = "quick",
     methods: Annotated[
         str | None, typer.Option(help="'all', or ids separated by commas; default: the suite's. RLOO always takes part.")
@@ -112,59 +113,6 @@ def report_command(
     _show(folder, out or folder / "report.html", json)
 
 
-def _task_ids(incomplete: str) -> Iterator[str]:
-    from ..bench.tasks import variants
-
-    yield from (id_ for id_ in variants() if id_.startswith(incomplete))
-
-
-@app.command("tasks")
-def tasks_command(
-    ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Print the records of these.", autocompletion=_task_ids)
-    ] = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a task's record.")] = False,
-    export: Annotated[Path | None, typer.Option(help="Write arrays and records into this folder; default: of all.")] = None,
-    json: AsJson = False,
-) -> None:
-    """List the tasks, or print the metadata records of some."""
-    from ..bench.tasks import find, tasks
-
-    if schema:
-        from ..bench.metadata import schema as of_record
-
-        typer.echo(_json.dumps(of_record(), indent=1))
-        return
-    if export is not None:
-        from ..bench.export import export as write
-
-        files = write([find(id_) for id_ in ids] if ids else list(tasks().values()), export)
-        typer.echo(f"{len(files)} files in {export}")
-        return
-    if ids:
-        from ..bench.metadata import record
-
-        records = [record(find(id_)).model_dump(mode="json") for id_ in ids]
-        typer.echo(_json.dumps(records if len(records) > 1 else records[0], indent=1))
-        return
-    found = tasks()
-    if json:
-        typer.echo(_json.dumps([task.describe() for task in found.values()], indent=1))
-        return
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("task", no_wrap=True)
-    for name in ("what it is", "tags"):
-        table.add_column(name, overflow="fold")
-    table.add_column("turns", justify="right")
-    table.add_column("prompts", justify="right")
-    for task in found.values():
-        table.add_row(task.id, task.title, ", ".join(task.tags), str(task.horizon), str(task.prompts))
-    _stdout().print(table)
-
-
 def _list(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
@@ -201,20 +149,13 @@ def _show(folder: Path, page: Path | None, json: bool) -> None:
     if json:
         typer.echo(_json.dumps(summary, indent=1))
         return
-    console = _stdout()
+    console = stdout()
     console.print(leaderboard_table(summary))
     console.print(sentence(summary), markup=False, highlight=False)
     for line in filter(None, (tier_text(summary), *breakeven_text(summary))):
         console.print(line, markup=False, highlight=False)
     if page is not None:
         typer.echo(f"report: {page}")
-
-
-def _stdout() -> Console:
-    """Standard output; 100 columns wide where it is no terminal, so that tables stay whole in a log."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=100)
 
 
 @contextmanager
