@@ -34,6 +34,10 @@ class Seen:
         """Ids of the rows that can be seen, from top to bottom."""
         return [r.get_attribute("data-id") or "" for r in self.page.locator("#record-table tbody tr:visible").all()]
 
+    def settle(self) -> None:
+        """Let what the page put off until a click was handled happen: the clearing of a form is such a thing."""
+        self.page.evaluate("new Promise((done) => setTimeout(done))")
+
     def count(self) -> str:
         return self.page.locator("#record-count").inner_text()
 
@@ -97,6 +101,7 @@ def test_search_finds_by_name_author_and_benchmark_and_all_words_count(seen: See
     assert seen.shown() == []
     assert page.locator("#no-record").is_visible()
     page.click("#no-record button")
+    seen.settle()
     assert len(seen.shown()) == len(records())
     assert not page.locator("#no-record").is_visible()
 
@@ -114,6 +119,7 @@ def test_filters_combine_with_each_other_and_with_the_search(seen: Seen) -> None
     page.fill('[name="search"]', record(free[0].id).name)
     assert free[0].id in seen.shown()
     page.click('[type="reset"]')
+    seen.settle()
     assert len(seen.shown()) == len(records())
     assert page.locator('[name="granularity"]').input_value() == ""
 
