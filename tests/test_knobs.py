@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apportion.bench.cells import run_cell
-from apportion.bench.knobs import entrant, sweep
+from apportion.bench.knobs import entrant
 from apportion.bench.records import Cell
 from apportion.bench.suites import plan
 from apportion.errors import BenchError
@@ -18,7 +18,6 @@ def test_a_knob_reaches_the_method_or_the_source() -> None:
     assert (both.source["accuracy"], both.options["form"]) == (0.7, "sum")
     assert both.title.endswith("accuracy 0.7,form sum")
     assert entrant("rloo").id == "rloo"
-    assert sweep("vineppo", "k", (1, 2)) == ("vineppo@k=1", "vineppo@k=2")
 
 
 def test_turned_entrants_are_measured_under_their_own_name() -> None:

@@ -6,9 +6,7 @@ How good must a judge be, how many samples are enough? A sweep is a list of such
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from ..errors import BenchError
 from ..registry import keywords, methods
@@ -33,11 +31,6 @@ def entrant(id_: str) -> Entrant:
     for part in knobs.split(","):
         made = _turned(made, part, id_)
     return replace(made, id=id_, title=f"{made.title}, {knobs.replace('=', ' ')}")
-
-
-def sweep(name: str, knob: str, values: Sequence[Any]) -> tuple[str, ...]:
-    """Ids of an entrant with one knob at several values."""
-    return tuple(f"{name}@{knob}={json.dumps(value)}" for value in values)
 
 
 def _turned(base: Entrant, part: str, id_: str) -> Entrant:

@@ -9,7 +9,8 @@ import numpy as np
 from ..batch import Batch
 from ..credit import Credit, Loss
 from ..errors import OptionError
-from ..evidence import Answerer, Evidence, Policy
+from ..evidence import Evidence, Policy
+from ..evidence.belief import answer_belief
 from ..evidence.prefix import LearnedBelief, fit_prefix, own_ends
 from ..ops.groups import group_spread, standardise
 from ..ops.scans import discounted_suffix
@@ -25,12 +26,7 @@ def collect(batch: Batch, policy: Policy, *, rng: np.random.Generator) -> Eviden
 
     Privileged: the reference answer is not what the policy sees when it acts. One scoring pass a turn.
     """
-    if not isinstance(policy, Answerer):
-        raise OptionError(
-            f"policy= is {type(policy).__name__}, which has no answer_logp: a2tgpo asks how likely the reference answer is "
-            f"(apportion.evidence.Answerer), or learns a stand-in (fit=True)"
-        )
-    asked = policy.answer_logp(batch, rng)
+    asked = answer_belief(batch, policy, rng, "a2tgpo")
     return Evidence({"answer_logp": asked.values}, {"answer_logp": "prefix"}, bill=asked.bill, provenance="privileged")
 
 

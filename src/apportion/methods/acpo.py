@@ -10,12 +10,13 @@ import numpy as np
 from ..batch import Batch
 from ..credit import Credit, Loss
 from ..errors import OptionError
-from ..evidence import Answerer, Evidence, Policy
+from ..evidence import Evidence, Policy
+from ..evidence.belief import answer_belief
 from ..evidence.prefix import LearnedBelief, fit_prefix, own_ends
 from ..ops.groups import standardise
 from ..registry import method
 from ..structure import Bool, Float, Int
-from ..words import Denominator, Single, Spread, check_word
+from ..words import Axis, Denominator, Single, Spread, check_word
 
 Answer = Literal["gold", "own"]
 
@@ -25,12 +26,8 @@ def collect(batch: Batch, policy: Policy, *, rng: np.random.Generator) -> Eviden
 
     Privileged: the reference answer is not what the policy sees when it acts.
     """
-    if not isinstance(policy, Answerer):
-        raise OptionError(
-            f"policy= is {type(policy).__name__}, which has no answer_logp: acpo asks how likely the reference answer is "
-            f"(apportion.evidence.Answerer), or learns a stand-in (fit=True)"
-        )
-    asked = policy.answer_logp(batch, rng, axis="prefix" if batch.step_offsets is None else "step_prefix")
+    axis: Axis = "prefix" if batch.step_offsets is None else "step_prefix"
+    asked = answer_belief(batch, policy, rng, "acpo", axis=axis)
     return Evidence({"answer_logp": asked.values}, {"answer_logp": "step_prefix"}, bill=asked.bill, provenance="privileged")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from ..batch import Batch
 from ..credit import Credit, Loss
 from ..errors import BatchError, OptionError
-from ..evidence import Answerer, Evidence, Policy
+from ..evidence import Evidence, Policy
+from ..evidence.belief import answer_belief
 from ..evidence.prefix import fit_prefix, own_ends
 from ..evidence.secret import LearnedSecret, lengths_of
 from ..registry import method
@@ -28,13 +29,8 @@ def collect(batch: Batch, policy: Policy, *, rng: np.random.Generator, answer_to
     one per trajectory. With the default 1 the mean itself is taken, as if every secret were one token long: lam then
     weighs a smaller change than in the paper. diagnostics: ``answer_tokens``, their mean. One scoring pass a turn.
     """
-    if not isinstance(policy, Answerer):
-        raise OptionError(
-            f"policy= is {type(policy).__name__}, which has no answer_logp: deltabelief asks how likely the secret is "
-            f"(apportion.evidence.Answerer), or learns a stand-in (fit=True)"
-        )
     tokens = lengths_of(answer_tokens, batch)
-    asked = policy.answer_logp(batch, rng)
+    asked = answer_belief(batch, policy, rng, "deltabelief")
     whole = asked.values * tokens[batch.within("prefix", "trajectory")]
     told = {"answer_tokens": float(tokens.mean())}
     return Evidence({"secret_logp": whole}, {"secret_logp": "prefix"}, asked.bill, "privileged", diagnostics=told)
