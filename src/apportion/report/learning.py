@@ -25,10 +25,7 @@ Cell = Mapping[str, Float]
 
 def learning_rows(run: Run, index: Int) -> list[dict[str, Any]]:
     """One row per (task, method) at its best (batch, lr)."""
-    cells: dict[tuple[str, str], dict[tuple[int, float], Cell]] = {}
-    for (method, task, batch, lr), cell in run.values.get("learning", {}).items():
-        if "reached" in cell and not np.isnan(cell["reached"]).all():
-            cells.setdefault((task, method), {})[batch, lr] = cell
+    cells = _grids(run)
     rows = []
     for task in run.tasks:
         chosen = {m: _best(cells[task, m]) for m in run.methods() if (task, m) in cells}
@@ -41,7 +38,21 @@ def learning_rows(run: Run, index: Int) -> list[dict[str, Any]]:
     return rows
 
 
-def _costs(cell: Cell) -> Float:
+def _grids(run: Run) -> dict[tuple[str, str], dict[tuple[int, float], Cell]]:
+    """What was measured of each (task, method), by (batch, lr)."""
+    cells: dict[tuple[str, str], dict[tuple[int, float], Cell]] = {}
+    for (method, task, batch, lr), cell in run.values.get("learning", {}).items():
+        if "reached" in cell and not np.isnan(cell["reached"]).all():
+            cells.setdefault((task, method), {})[batch, lr] = cell
+    return cells
+
+
+def chosen_settings(run: Run) -> dict[tuple[str, str], tuple[tuple[int, float], Cell]]:
+    """The best (batch, lr) of each (task, method), and what was measured there."""
+    return {key: (best, grid[best]) for key, grid in _grids(run).items() for best in (_best(grid),)}
+
+
+def seed_costs(cell: Cell) -> Float:
     """Cost to 80 % of each seed: infinite where not reached, NaN where not run."""
     return np.where(np.isnan(cell["reached"]), nan, np.where(cell["reached"] > 0.5, cell["cost"], inf))
 
@@ -51,7 +62,7 @@ def _best(settings: Mapping[tuple[int, float], Cell]) -> tuple[int, float]:
 
     def key(setting: tuple[int, float]) -> tuple[float, float, float, int, float]:
         cell = settings[setting]
-        cost = float(_expected(cell))
+        cost = float(expected_cost(cell))
         return (inf if isnan(cost) else cost, -_mean(cell, "reached"), -_mean(cell, "final"), *setting)
 
     return min(settings, key=key)
@@ -62,7 +73,7 @@ def _mean(cell: Cell, name: str) -> float:
     return -inf if column is None or np.isnan(column).all() else float(np.nanmean(column))
 
 
-def _expected(cell: Cell, index: Int | slice = slice(None)) -> Float:
+def expected_cost(cell: Cell, index: Int | slice = slice(None)) -> Float:
     """Total spent over number of successes, along the last axis of ``index``; inf without any."""
     ran = ~np.isnan(cell["reached"])
     spent = np.where(ran, cell["cost"], 0.0)[index].sum(axis=-1)
@@ -72,10 +83,10 @@ def _expected(cell: Cell, index: Int | slice = slice(None)) -> Float:
 
 
 def _row(cell: Cell, base: Cell | None, method: str, index: Int) -> dict[str, Any]:
-    costs = _costs(cell)
+    costs = seed_costs(cell)
     known = ~np.isnan(costs)
     reached = costs[known] < inf
-    middle, samples = float(_expected(cell)), _expected(cell, index)
+    middle, samples = float(expected_cost(cell)), expected_cost(cell, index)
     spent = cell["cost"][known & (costs == inf)]
     with np.errstate(invalid="ignore", divide="ignore"):
         gain = (cell["final"] - cell["start"]) / (cell["attainable"] - cell["start"])
@@ -93,7 +104,7 @@ def _row(cell: Cell, base: Cell | None, method: str, index: Int) -> dict[str, An
         row["speedup"] = {"value": 1.0, "low": 1.0, "high": 1.0}
     elif base is not None:
         with np.errstate(invalid="ignore"):  # never against never says nothing: NaN
-            row["speedup"] = estimate(float(_expected(base)) / middle, _expected(base, index) / samples)
+            row["speedup"] = estimate(float(expected_cost(base)) / middle, expected_cost(base, index) / samples)
     return row
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..bench.statistics import ranks, resample_index, spearman
+from .aggregate import aggregate_rows
 from .breakeven import breakeven_rows
 from .claim import sentence
 from .gradient import REFERENCE, gradient_rows
@@ -46,6 +47,7 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     - ``agreement``: Spearman correlation of learning speed and net multiplier, per task and mean
     - ``tiers``: rank correlation between neural tasks and their tabular twins; see :func:`report.tiers.tier_rows`
     - ``breakeven``: net multipliers along a knob of the evidence; see :func:`report.breakeven.breakeven_rows`
+    - ``aggregate``: per family, score and method; see :func:`report.aggregate.aggregate_rows`
     - ``ranking``: methods without oracles, best first: by learning, then those measured by gradient only
     - ``headline``: the series and task the leaderboard and the sentence speak of
     - ``sentence``: the measured sentence
@@ -79,6 +81,7 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     found["agreement"] = _agreement(run, found)
     found["tiers"] = tier_rows(run, found)
     found["breakeven"] = breakeven_rows(found["gradient"], reference)
+    found["aggregate"] = aggregate_rows(run, reference, count=resamples, seed=seed)
     found["sentence"] = sentence(found)
     return found
 
