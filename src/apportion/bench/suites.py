@@ -9,6 +9,7 @@ from functools import cached_property
 from ..errors import BenchError
 from . import catalog
 from .records import Cell, Entrant, Task
+from .selection import grid
 from .settings import Cost, Gradient, Identification, Learning, Settings
 
 #: The numéraire of every multiplier: no run goes without it.
@@ -129,6 +130,30 @@ SUITES: dict[str, Suite] = {
         seeds=6,
         settings=Settings(
             measures=("gradient", "cost"), gradient=Gradient(batch_sizes=(64, 512), replicates=(8, 4)), cost=Cost(batch=64)
+        ),
+    ),
+    # What ``apportion select`` goes by: every method on a grid of settings, part of them held out (see selection/grid.py).
+    "selection": Suite(
+        title="what method selection was measured on: short rollouts, everybody learns",
+        tasks=grid.SHORT,
+        methods=grid.ENTRANTS,
+        seeds=3,
+        settings=Settings(
+            measures=("gradient", "learning", "cost"),
+            gradient=Gradient(batch_sizes=(64, 256), replicates=(4, 2)),
+            learning=Learning(
+                batch_sizes=(128,), lrs=(0.15,), max_updates=60,
+                methods=tuple(e for e in grid.ENTRANTS if e not in grid.UNTRAINED),
+            ),
+        ),
+    ),
+    "selection-long": Suite(
+        title="the same on rollouts of 100 turns or steps, where nobody learns",
+        tasks=grid.LONG,
+        methods=tuple(e for e in grid.ENTRANTS if e not in grid.ONLY_SHORT),
+        seeds=3,
+        settings=Settings(
+            measures=("gradient", "cost"), gradient=Gradient(batch_sizes=(64, 256), replicates=(4, 2)), cost=Cost(batch=64)
         ),
     ),
     "smoke": Suite(
