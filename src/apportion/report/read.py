@@ -23,7 +23,7 @@ COLUMNS = ("method", "task", "seed", "measure", "metric", "batch", "lr", "value"
 class Run:
     """What a run folder holds. ``values[measure][(method, task, batch, lr)][metric]``: one value per seed.
 
-    ``tasks`` and ``entrants`` are the manifest's definitions by id. lr is 0 where not applicable.
+    ``tasks`` and ``entrants`` are the manifest's definitions by id. lr is 0 where not applicable. ``folder``: where it lies.
     """
 
     manifest: Mapping[str, Any]
@@ -32,6 +32,7 @@ class Run:
     seeds: tuple[int, ...]
     values: Mapping[str, Mapping[tuple[str, str, int, float], Mapping[str, Float]]]
     lens: Mapping[str, Any] | None
+    folder: Path = Path()
 
     def methods(self) -> tuple[str, ...]:
         return tuple(self.entrants)
@@ -75,7 +76,7 @@ def read_run(run_dir: str | Path) -> Run:
     entrants = _by_id(manifest.get("entrants"), "entrants", set(columns["method"]))
     seeds = tuple(sorted(set(columns["seed"])))
     lens = _json(folder / "lens.json") if (folder / "lens.json").is_file() else None
-    return Run(manifest, tasks, entrants, seeds, _nest(columns, seeds), lens)
+    return Run(manifest, tasks, entrants, seeds, _nest(columns, seeds), lens, folder)
 
 
 def _json(path: Path) -> Any:

@@ -18,6 +18,7 @@ from .learning import learning_rows, order_key
 from .numbers import load, store, value_of
 from .pool import mean_estimate, resample_weights, seed_mean
 from .read import Run, read_run
+from .sections import section_rows
 from .terminal import leaderboard_table
 from .tiers import tier_rows
 
@@ -51,6 +52,7 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     - ``ranking``: methods without oracles, best first: by learning, then those measured by gradient only
     - ``headline``: the series and task the leaderboard and the sentence speak of
     - ``sentence``: the measured sentence
+    - one key for each of :data:`report.sections.SECTIONS`
     """
     run = read_run(run_dir)
     index = resample_index(len(run.seeds), resamples, seed)
@@ -83,7 +85,7 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     found["breakeven"] = breakeven_rows(found["gradient"], reference)
     found["aggregate"] = aggregate_rows(run, reference, count=resamples, seed=seed)
     found["sentence"] = sentence(found)
-    return found
+    return found | section_rows(run, found)
 
 
 def _more(cell: Mapping[str, Any]) -> list[str]:
