@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from apportion.bench.cells import run_cell
+from apportion.bench.draws import grouped, streams
+from apportion.bench.entrants import run_entrant
 from apportion.bench.knobs import entrant
-from apportion.bench.records import Cell
+from apportion.bench.records import MEASURES, Cell
 from apportion.bench.suites import plan
-from apportion.errors import BenchError
+from apportion.bench.tasks import find
+from apportion.errors import BenchError, OptionError
 
 
 def test_a_knob_reaches_the_method_or_the_source() -> None:
@@ -40,3 +44,71 @@ def test_what_cannot_be_turned_is_refused_by_name() -> None:
     }.items():
         with pytest.raises(BenchError, match=said):
             entrant(id_)
+
+
+def test_a_group_of_another_size_keeps_the_batch() -> None:
+    turned = entrant("gigpo@group=4")
+    assert (turned.group, turned.method) == (4, "gigpo")
+    assert grouped(turned, 64, 8) == (16, 4)
+    assert grouped(entrant("gigpo"), 64, 8) == (8, 8)
+    settings = plan("smoke").settings
+    prices = {}
+    for id_ in ("rloo@group=2", "rloo@group=32", "rloo"):
+        made = {r.metric: r.value for r in run_cell(Cell(id_, "bifurcation/horizon-10", 0, "gradient"), settings)}
+        prices[id_] = made["price"]
+        assert made["norm2"] > 0
+    assert len(set(prices.values())) == 1, "as many trajectories, whatever the group"
+
+
+def test_the_group_reaches_every_measure() -> None:
+    """A group of two compares with one other rollout: RLOO's advantages are then the difference of two rewards."""
+    task = find("bifurcation/horizon-10")
+    turned = entrant("rloo@group=2")
+    world, own = streams(Cell(turned.id, task.id, 0, "cost"), 64)
+    outcome = run_entrant(turned, task, task.start_theta, *grouped(turned, 64, 8), world, own)
+    reward = outcome.rollouts.reward.reshape(-1, 2)
+    np.testing.assert_allclose(outcome.credit.on("trajectory").reshape(-1, 2)[:, 0], reward[:, 0] - reward[:, 1])
+    made = plan("smoke", methods=["rloo", "rloo@group=2"]).settings
+    for measure in MEASURES:
+        one, two = (
+            {r.metric: r.value for r in run_cell(Cell(id_, task.id, 0, measure), made)} for id_ in ("rloo", "rloo@group=2")
+        )
+        if measure == "cost":
+            assert one["price"] == two["price"]
+        else:
+            assert one != two, measure
+
+
+def test_several_epochs_are_a_knob_of_everybody() -> None:
+    assert entrant("gigpo@epochs=4").epochs == 4
+    made = plan("smoke", methods=["gigpo@epochs=4"]).settings
+    task = "bifurcation/horizon-10"
+    once, often, shipped = (
+        {r.metric: r.value for r in run_cell(Cell(id_, task, 0, "learning"), made)} for id_ in ("grpo", "grpo@epochs=4", "grpo-4")
+    )
+    assert often == shipped
+    assert often["updates"] >= 4
+    assert often["cost"] / often["updates"] < once["cost"] / once["updates"]
+
+
+def test_a_tree_that_grows_more_starts_from_less() -> None:
+    assert entrant("at2po@branches=1").fresh == 2
+    assert entrant("at2po@branches=3").fresh == 6
+    assert entrant("carl@forks=2").fresh == 2
+    assert entrant("carl@forks=12,group=16").fresh == 12
+    assert entrant("at2po").fresh == 4
+    for id_ in ("carl@forks=7", "carl@group=4", "at2po@branches=0", "carl@forks=x"):
+        with pytest.raises(BenchError, match="expected"):
+            entrant(id_)
+
+
+def test_a_group_that_does_not_divide_a_batch_is_refused_before_work() -> None:
+    with pytest.raises(BenchError, match="gigpo@group=7: groups of 7 do not divide the batch of 64 that gradient"):
+        plan("smoke", methods=["gigpo@group=7"])
+    with pytest.raises(BenchError, match="batch of 16 that cost"):
+        plan("smoke", methods=["gigpo@group=32"])
+    for text in ("1", "2.5", "true", "x"):
+        with pytest.raises(BenchError, match="whole number of at least 2"):
+            entrant(f"gigpo@group={text}")
+    with pytest.raises(OptionError, match="groups of 8"):
+        grouped(entrant("rloo"), 60, 8)

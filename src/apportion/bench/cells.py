@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .draws import spent, streams
+from .draws import grouped, spent, streams
 from .entrants import Entrant, run_entrant
 from .identification import identify
 from .instruments import gradient_rows
@@ -34,7 +34,7 @@ def run_cell(cell: Cell, settings: Settings) -> list[Row]:
 def _single_batch(cell: Cell, task: Task, entrant: Entrant, settings: Settings) -> list[tuple[str, int, float, float]]:
     size = settings.identification.batch if cell.measure == "identification" else settings.cost.batch
     world, own = streams(cell, size)
-    outcome = run_entrant(entrant, task, task.start_theta, size // settings.group, settings.group, world, own)
+    outcome = run_entrant(entrant, task, task.start_theta, *grouped(entrant, size, settings.group), world, own)
     if cell.measure == "identification":
         numbers = identify(outcome, settings.identification.epsilon, own)
     else:

@@ -41,7 +41,8 @@ class Entrant:
     when learning; more than one shows what ratios and clips do. ``layouts``: the kinds of rollouts it
     enters on, if not all that have what it reads. ``keeps``: while it learns, what it fitted goes on from
     update to update (``state=`` of its ``fit``) instead of being fitted afresh on each batch. ``segments``: the rule
-    by which turns are taken together as options, where it reads them (``bench.segments``).
+    by which turns are taken together as options, where it reads them (``bench.segments``). ``group``: rollouts of a
+    prompt, where it has other groups than the rest of the run; a batch holds as many trajectories all the same.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Entrant:
     layouts: tuple[Layout, ...] | None = None
     keeps: bool = False
     segments: Rule | None = None
+    group: int | None = None
 
     @property
     def oracle(self) -> bool:
@@ -155,7 +157,7 @@ def run_entrant(
     if entrant.ask in ("fit", "experts"):
         ask["fit"] = True
     elif entrant.ask == "sampler":
-        ask["sampler"] = TabularSampler(rollouts)
+        ask["sampler"] = TabularSampler(rollouts, **entrant.source)
     elif entrant.ask == "editor":
         ask["sampler"] = SimulatedEditor(rollouts, **entrant.source)
     elif entrant.ask == "author":

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .draws import spent, streams
+from .draws import grouped, spent, streams
 from .entrants import Entrant, Outcome, run_entrant
 from .gradient import turn_update, update
 from .oracle import expected_return, oracle, truth
@@ -58,7 +58,7 @@ def _sample(
     updates, known, price = [], [], 0.0
     for r in range(replicates):
         world, own = streams(cell, batch, r)
-        outcome = run_entrant(entrant, task, task.start_theta, batch // settings.group, settings.group, world, own)
+        outcome = run_entrant(entrant, task, task.start_theta, *grouped(entrant, batch, settings.group), world, own)
         updates.append(update(outcome.rollouts, outcome.credit, outcome.rollouts.prompt[outcome.rows], task.prompts))
         known.append(_variates(outcome))
         price += spent(outcome).price(settings.prices) / batch / replicates

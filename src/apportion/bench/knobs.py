@@ -1,20 +1,32 @@
-"""Entrants with one knob turned: ``vineppo@k=16``, ``pure-judge80@accuracy=0.9``.
+"""Entrants with one knob turned: ``vineppo@k=16``, ``pure-judge80@accuracy=0.9``, ``gigpo@group=16``, ``grpo@epochs=4``.
 
-How good must a judge be, how many samples are enough? A sweep is a list of such names; they are entrants like any other.
+How good must a judge be, how many samples are enough, how large a group? A sweep is a list of such names; they are
+entrants like any other. ``group`` (rollouts of a prompt) and ``epochs`` (steps taken on each batch while learning) are
+knobs of every entrant, whatever else its method calls by that name.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ..errors import BenchError
 from ..registry import keywords, methods
 from .catalog import unknown
 from .entrants import Entrant, entrants
+from .settings import Settings
 
 #: Knobs of simulated judges and policies; all others are options of the method, its collect or its fit.
 SOURCE_KNOBS = ("accuracy", "independent", "skill", "noise")
+#: Knobs of the entrant itself, with their smallest value: a group of one has nobody to be compared with.
+OWN_KNOBS = {"group": 2, "epochs": 1}
+#: Rollouts of a group that these sample themselves, from the options that say so.
+GROWN: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
+    "carl": lambda options: int(options["forks"]),
+    "at2po": lambda options: int(options["rounds"]) * int(options["branches"]),
+}
 
 
 def entrant(id_: str) -> Entrant:
@@ -30,6 +42,8 @@ def entrant(id_: str) -> Entrant:
     made = known[name]
     for part in knobs.split(","):
         made = _turned(made, part, id_)
+    if made.fresh and made.method in GROWN:
+        made = replace(made, fresh=_grown(made, id_))
     return replace(made, id=id_, title=f"{made.title}, {knobs.replace('=', ' ')}")
 
 
@@ -41,6 +55,10 @@ def _turned(base: Entrant, part: str, id_: str) -> Entrant:
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
+    if knob in OWN_KNOBS:
+        if isinstance(value, bool) or not isinstance(value, int) or value < OWN_KNOBS[knob]:
+            raise BenchError(f"{id_}: {knob} = {text}: expected a whole number of at least {OWN_KNOBS[knob]}")
+        return replace(base, group=value) if knob == "group" else replace(base, epochs=value)
     if knob in SOURCE_KNOBS:
         if base.ask not in ("judge", "policy"):
             raise BenchError(f"{id_}: {base.id} asks no simulated judge or policy that could have {knob}")
@@ -50,5 +68,20 @@ def _turned(base: Entrant, part: str, id_: str) -> Entrant:
     for function in (spec.collect, spec.fit) if spec is not None else ():
         own |= set(keywords(function)) - {"rng"} if function is not None else set()
     if knob not in own:
-        raise BenchError(f"{id_}: " + unknown("knob", knob, [*own, *SOURCE_KNOBS], f"of {base.method}"))
+        raise BenchError(f"{id_}: " + unknown("knob", knob, [*own, *SOURCE_KNOBS, *OWN_KNOBS], f"of {base.method}"))
     return replace(base, options={**base.options, knob: value})
+
+
+def _grown(made: Entrant, id_: str) -> int:
+    """How many of each group the method samples itself with these options; the rest are rolled out before it is asked."""
+    try:
+        fresh = GROWN[made.method](made.options)
+    except (TypeError, ValueError):
+        raise BenchError(f"{id_}: expected whole numbers for what {made.method} samples itself") from None
+    size = made.group or Settings().group
+    if not 0 < fresh < size - 1:
+        raise BenchError(
+            f"{id_}: {made.method} would sample {fresh} of each group of {size} itself; expected 1 to {size - 2} "
+            "(a larger group=, or less of its own)"
+        )
+    return fresh

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from .draws import spent, streams
+from .draws import grouped, spent, streams
 from .entrants import Entrant, run_entrant
 from .gradient import update
 from .offpolicy import surrogate_update
@@ -59,10 +59,10 @@ def train(
     m, v = np.zeros_like(theta), np.zeros_like(theta)
     start = value = expected_return(task, theta)
     goal, cost, step = settings.learning.target * best, 0.0, 0
-    learned = None
+    learned, shape = None, grouped(entrant, batch, settings.group)
     while value < goal and cost < limit:
         world, own = streams(cell, batch, step)
-        outcome = run_entrant(entrant, task, theta, batch // settings.group, settings.group, world, own, learned=learned)
+        outcome = run_entrant(entrant, task, theta, *shape, world, own, learned=learned)
         learned = outcome.learned
         cost += spent(outcome, entrant.epochs).price(settings.prices)
         for epoch in range(entrant.epochs):

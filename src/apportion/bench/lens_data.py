@@ -28,9 +28,10 @@ GROUPS, SHOWN = 16, 4
 def lens_data(tasks: list[str], methods: list[str], settings: Settings, seed: int = 0) -> dict[str, Any]:
     """Per task: ``SHOWN`` trajectories of a batch of 16 groups, with truth, luck and every method's credit.
 
-    Methods that sample their own branches, or actions, credit what they sampled and are left out.
+    Methods that sample their own branches, or actions, credit what they sampled and are left out; so are those with groups
+    of another size, whose rollouts are others.
     """
-    chosen = [one for one in map(find_entrant, methods) if not one.fresh]
+    chosen = [one for one in map(find_entrant, methods) if not one.fresh and one.group in (None, settings.group)]
     found = [(find(id_), [e for e in chosen if e.fits(find(id_).layout, find(id_).neural)]) for id_ in tasks]
     return {"tasks": [_task(task, fitting, settings, seed) for task, fitting in found]}
 

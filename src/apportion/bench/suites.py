@@ -234,7 +234,26 @@ def plan(
         settings = settings.model_copy(update={"learning": settings.learning.model_copy(update={"methods": None})})
     wanted = methods if named else base.methods if methods is None else None
     found, files, specs = _tasks(base.tasks if tasks is None else tasks)
-    return Plan(name, found, _entrants(wanted), tuple(range(count)), settings, files, specs)
+    chosen = _entrants(wanted)
+    for entrant in chosen.values():
+        _divides(entrant, settings)
+    return Plan(name, found, chosen, tuple(range(count)), settings, files, specs)
+
+
+def _divides(entrant: Entrant, settings: Settings) -> None:
+    """Raise unless every batch the entrant will see divides into its groups."""
+    size = getattr(entrant, "group", None) or settings.group
+    sizes = {
+        "gradient": settings.gradient.batch_sizes, "learning": settings.learning.batch_sizes,
+        "identification": (settings.identification.batch,), "cost": (settings.cost.batch,),
+    }  # fmt: skip
+    for measure in settings.measures:
+        for batch in sizes[measure]:
+            if batch % size:
+                raise BenchError(
+                    f"{entrant.id}: groups of {size} do not divide the batch of {batch} that {measure} is measured on; "
+                    f"a divisor of {batch} does"
+                )
 
 
 def _entrants(wanted: Sequence[str] | None) -> dict[str, Entrant]:
