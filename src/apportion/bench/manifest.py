@@ -44,10 +44,10 @@ def versions(*more: str) -> dict[str, str]:
 
 def digest(value: Any) -> str:
     """Digest of a JSON-able value."""
-    return hashlib.sha256(_canonical(value).encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def _canonical(value: Any) -> str:
+def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
 
 
@@ -90,7 +90,7 @@ def build(plan: Plan, command: str) -> dict[str, Any]:
         "cells": len(plan.cells),
         "missing": [],
     }
-    plain: dict[str, Any] = json.loads(_canonical(manifest))
+    plain: dict[str, Any] = json.loads(canonical(manifest))
     return plain
 
 

@@ -16,6 +16,7 @@ import typer
 from .bench_claims import claims
 from .bench_compare import compare_command
 from .bench_plan import Address, DryRun, EngineName, MemoryText
+from .bench_submit import submit_command
 from .bench_tasks import stdout, tasks_command
 from .bench_worlds import worlds
 from .common import AsJson
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure methods against exact truth.", no_args_is_help=True)
 app.command("claims")(claims)
 app.command("compare")(compare_command)
+app.command("submit")(submit_command)
 app.command("tasks")(tasks_command)
 app.command("worlds")(worlds)
 
