@@ -13,6 +13,8 @@ from .tabular import Bool, Float, Int
 from .world import Rollouts
 
 PAIRS = 20_000
+#: Credit below this is rounding and no opinion: a policy that errs once in e^30 rollouts leaves advantages of 1e-14.
+TINY = 1e-9
 
 
 def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict[str, float]:
@@ -23,7 +25,7 @@ def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict
     half). fork_ap: average precision of |credit| at finding turns with |A| > epsilon. leak_routine:
     share of all |credit| on turns with |A| <= epsilon. leak_luck: correlation of credit with
     what the environment's dice did right after the turn. silent: share of the choices at forks that the method says
-    nothing about: credit 0, or not scored. Only turns that enter the loss count, a turn
+    nothing about: credit 0 (to rounding), or not scored. Only turns that enter the loss count, a turn
     shared by several rows once; coverage is their share. NaN where undefined.
     correlation:E and sign:E say the same against another estimand E (see :mod:`.estimands`), where the task has one.
     """
@@ -40,10 +42,11 @@ def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict
     kept = np.bincount(batch.within("token", at.level), weights=credit.kept, minlength=at.row.size) > 0
     counted = kept & (firsts(batch.node) if batch.node is not None and at.level == "turn" else True)
     coverage = float(counted.mean())
-    said = credit.on(at.level) if credit.scored is None or credit.level != at.level else credit.on(at.level) * credit.scored
+    value = np.where(np.abs(credit.on(at.level)) < TINY, 0.0, credit.on(at.level))
+    said = value if credit.scored is None or credit.level != at.level else value * credit.scored
     at_forks = task.fork[rollouts.prompt[at.row], where[1]] & counted
     silent = float((said[at_forks] == 0).mean()) if at_forks.any() else float("nan")
-    given, exact, luck = credit.on(at.level)[counted], exact[counted], luck[counted]
+    given, exact, luck = value[counted], exact[counted], luck[counted]
     if not counted.any():
         nothing = dict.fromkeys(("correlation", "sign", "fork_ap", "leak_routine", "leak_luck"), float("nan"))
         return {**nothing, "coverage": 0.0, "silent": 1.0}
@@ -51,8 +54,8 @@ def identify(outcome: Outcome, epsilon: float, rng: np.random.Generator) -> dict
     total = np.abs(given).sum()
     correlation, sign = _pairs(given, exact, matters, epsilon, rng)
     more: dict[str, float] = {}
-    for name, value in others.items():
-        same = value[counted]
+    for name, other in others.items():
+        same = other[counted]
         more[f"correlation:{name}"], more[f"sign:{name}"] = _pairs(given, same, np.abs(same) > epsilon, epsilon, rng)
     return {
         "correlation": correlation,
