@@ -151,4 +151,5 @@ FIELDS: Mapping[str, str] = {
     "diagnostics": "which of the six difficulties its mechanism answers",
     "notes": "what a reader should know, in sentences",
     "status": "how far the formula here was checked against the source; null without a formula here",
+    "card": "the method's CA-ID card, see docs/cards.md; none where no formula is here",
 }

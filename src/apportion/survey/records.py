@@ -17,6 +17,7 @@ from ..edges.yaml_lines import NotPlain, NotYaml, located, parse, place, plain
 from ..errors import ApportionError
 from ..words import Status
 from . import memory
+from .card import Card
 from .coded import Coded, Text, best
 from .evidence import Facts, Level, level
 from .terms import (
@@ -91,6 +92,7 @@ class Record(BaseModel):
     diagnostics: dict[str, Coded[Addressed]]
     notes: tuple[Text, ...] = ()
     status: Status | None
+    card: Card | None = None
 
     @field_validator("arxiv", "date", mode="before")
     @classmethod
