@@ -32,4 +32,4 @@ def test_whoever_reads_the_log_is_wrong_in_one_of_the_worlds() -> None:
 
 
 def test_credit_above_rounding_is_an_opinion() -> None:
-    assert figures("bifurcation/horizon-10", "exact")["silent"] < 0.2
+    assert figures("interaction/xor", "exact")["silent"] == 0.0
