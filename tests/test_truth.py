@@ -103,7 +103,8 @@ def test_every_variant_is_a_bifurcation_task(id_: str) -> None:
     assert start.max() < 0.985
     assert np.abs(latent[~task.fork]).max() < 1e-12, "routine turns must have exactly equal Q"
     at_forks = (np.abs(latent).max(-1) * (d[:, :-1] > 0)).max(-1)[task.fork]
-    assert (at_forks > 1e-3).all(), "every fork must matter"
+    stake = min(1.0, task.definition["gap"] / 0.8) * (1 - 2 * task.definition.get("flip", 0.0))
+    assert (at_forks > 1e-3 * stake).all(), "every fork must matter"
     pi = task.policy(task.start_theta)[np.unique(task.context[task.fork])]
     assert (pi.max(1) - pi.min(1) > 0.02).all(), "the policy must not be uniform at forks"
     assert task.features.shape[1] < task.features.shape[0], "parameters must be shared"

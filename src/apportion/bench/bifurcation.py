@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .forks import CLASSES, contexts, kernels_of, observations, spread, tastes
-from .tabular import Float, Int, Task, binary_words
+from .bifurcation_knobs import KNOBS
+from .forks import CLASSES, contexts, kernels_of, observations, recent, spread, tastes, words
+from .tabular import Float, Int, Task
 
 SEVERITY = (1.0, 0.8, 0.6)
 
@@ -31,8 +32,11 @@ def bifurcation(
     rooms: int = 2,
     recover: float = 0.0,
     hidden: bool = False,
+    aliased: bool = False,
+    unseen: int = 0,
     routine_entropy: float = 1.0,
     fork_entropy: float = 1.0,
+    flip: float = 0.0,
     prompts: int = 16,
     tokens: int = 2,
     width: int = 24,
@@ -41,21 +45,23 @@ def bifurcation(
 ) -> Task:
     """Build one task of the family.
 
-    forks: how many turns decide, spread evenly, or at the turns ``at``. gap: success of "on track" lost by the worst wrong
-    action. drift: chance that luck derails a rollout over the whole horizon. rooms: how many
+    forks: how many turns decide, spread evenly, or at the turns ``at``, (forks,) or (P, forks). gap: success of "on track"
+    lost by the worst wrong action. drift: chance that luck derails a rollout over the whole horizon. rooms: how many
     look-alikes every situation has (1: states recur most). recover: chance that the right action
-    at a later fork puts a derailed rollout back on track. hidden: the status is never shown.
+    at a later fork puts a derailed rollout back on track. hidden: the status is never shown; aliased: on track in the
+    last room looks like derailed in the first; unseen: turns after a fork before the status is shown again.
     routine_entropy: 1 leaves routine choices nearly uniform, 0 makes them nearly certain; fork_entropy: the same at forks.
-    width: features a context; contexts outnumber them, so parameters are shared.
+    flip: chance that the verifier gives the other reward. width: features a context; contexts outnumber them, so
+    parameters are shared.
     """
     rng = np.random.default_rng(seed)
     A, S = 4, 2 * rooms
     at = spread(forks, horizon) if at is None else at
     kernel_of = kernels_of(rng, prompts, horizon, at, forks)
-    # status, room and position are seen; a hidden status is masked out of the observation
     status, room = np.divmod(np.arange(S), rooms)
-    observation = observations(prompts, horizon, room if hidden else np.arange(S))
-    context = contexts(kernel_of, forks, np.zeros(S, dtype=np.int64) if hidden else status, 2)
+    shown, visible = _seen(kernel_of, status, room, hidden=hidden, aliased=aliased, unseen=unseen)
+    observation = observations(prompts, horizon, shown)
+    context = contexts(kernel_of, forks, visible, 2)
     offset = tastes(rng, A, forks, 2, routine_entropy, fork_entropy)
     C = offset.shape[0]
     features = rng.normal(size=(C, width)) / np.sqrt(width)
@@ -64,22 +70,39 @@ def bifurcation(
     return Task(
         id=id_, title=title, family="bifurcation", tags=("credit", *tags),
         start=np.tile(np.where(status == 0, 1.0 / rooms, 0.0), (prompts, 1)),
-        kernels=_kernels(rng, A, rooms, gap, drift / horizon, recover),
+        kernels=_kernels(rng, A, rooms, gap, drift / horizon, recover, steer=not aliased),
         kernel_of=kernel_of,
-        success=np.where(status[None, :] == 0, good[:, None], bad[:, None]),
+        success=flip + (1.0 - 2.0 * flip) * np.where(status[None, :] == 0, good[:, None], bad[:, None]),
         observation=observation, context=context, offset=offset, features=features, fork=kernel_of > 0,
-        words=binary_words(A, tokens),
+        words=words(A, tokens),
         definition={
             "horizon": horizon, "forks": at.tolist(), "gap": gap, "drift": drift, "rooms": rooms, "recover": recover,
             "hidden": hidden,
             "routine_entropy": routine_entropy, "fork_entropy": fork_entropy, "tokens": tokens, "width": width, "seed": seed,
-        },
+        } | {name: value for name, value in {"aliased": aliased, "unseen": unseen, "flip": flip}.items() if value},
     )  # fmt: skip
 
 
-def _kernels(rng: np.random.Generator, A: int, rooms: int, gap: float, slip: float, recover: float) -> Float:
-    """(1 + CLASSES, S, A, S): the routine kernel, then one per class of fork."""
+def _seen(kernel_of: Int, status: Int, room: Int, *, hidden: bool, aliased: bool, unseen: int) -> tuple[Int, Int]:
+    """What is shown of a state and which status the policy can tell: (S,) each, or (P, T + 1, S) and (P, T, S)."""
+    state = np.arange(status.size)
+    if hidden:
+        return room, np.zeros_like(status)
+    if aliased:
+        return state - status, status * (room > 0)  # one look is shared, and taken for on track
+    if not unseen:
+        return state, status
+    masked = recent(kernel_of, unseen)[:, :, None]
+    return np.where(masked, room, state), np.where(masked[:, :-1], 0, status)
+
+
+def _kernels(
+    rng: np.random.Generator, A: int, rooms: int, gap: float, slip: float, recover: float, steer: bool
+) -> Float:  # fmt: skip
+    """(1 + CLASSES, S, A, S): the routine kernel, then one per class of fork. steer: whether actions choose the room."""
     walk = rng.dirichlet(np.ones(rooms), size=(rooms, A))  # rooms depend on the action, value does not
+    if not steer:  # where the room decides what is taken for what, choosing it would be worth something
+        walk[:] = walk.mean(axis=1, keepdims=True)
     stay = np.zeros((1 + CLASSES, 2, A))  # chance to be on track afterwards, by status and action
     stay[0, 0] = 1.0 - slip
     for c in range(CLASSES):
@@ -109,7 +132,7 @@ def variants() -> dict[str, dict[str, Any]]:
     }
     for name, knob in knobs.items():
         made[f"bifurcation/{name}"] = {"horizon": 100, "tags": (name,), **knob}
-    return made
+    return made | {f"bifurcation/{name}": {"tags": (name.split("-")[0],), **how} for name, how in KNOBS.items()}
 
 
 @cache

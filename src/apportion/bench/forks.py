@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .tabular import Float, Int
+from .tabular import BIT, Float, Int, binary_words
 
 #: Classes of fork (which action is right), and kinds of routine turn.
 CLASSES = 4
@@ -17,22 +18,45 @@ def spread(forks: int, horizon: int) -> Int:
 
 
 def kernels_of(rng: np.random.Generator, prompts: int, horizon: int, at: Int, forks: int) -> Int:
-    """Kernel of each turn (P, T): 0 for routine, 1 + class at a fork; every prompt has classes of its own."""
+    """Kernel of each turn (P, T): 0 for routine, 1 + class at a fork; every prompt has classes of its own.
+
+    at: turns of the forks, the same for all prompts (n,) or each prompt's own (P, n).
+    """
     kind = rng.integers(CLASSES, size=(prompts, forks))
     kernel_of = np.zeros((prompts, horizon), dtype=np.int64)
-    kernel_of[:, at] = 1 + kind[:, : at.size]
+    where = np.broadcast_to(at, (prompts, at.shape[-1]))
+    np.put_along_axis(kernel_of, where, 1 + kind[:, : at.shape[-1]], axis=1)
     return kernel_of
 
 
 def observations(prompts: int, horizon: int, shown: Int) -> Int:
-    """Observation keys (P, T + 1, S): prompt, turn and what is ``shown`` (S,) of the state."""
-    place = (np.arange(prompts)[:, None] * (horizon + 1) + np.arange(horizon + 1)) * shown.size
-    seen: Int = place[:, :, None] + shown[None, None, :]
+    """Observation keys (P, T + 1, S): prompt, turn and what is ``shown`` of the state, (S,) or (P, T + 1, S)."""
+    place = (np.arange(prompts)[:, None] * (horizon + 1) + np.arange(horizon + 1)) * shown.shape[-1]
+    seen: Int = place[:, :, None] + shown
     return seen
 
 
+def recent(kernel_of: Int, turns: int) -> NDArray[np.bool_]:
+    """(P, T + 1): whether a fork lies less than ``turns`` turns before what the last turn led to; 0: never."""
+    P, T = kernel_of.shape
+    since = np.full(P, T + turns)
+    found = np.zeros((P, T + 1), dtype=np.bool_)
+    for t in range(T):
+        since = np.where(kernel_of[:, t] > 0, 0, since + 1)
+        found[:, t + 1] = since < turns
+    return found
+
+
+def words(actions: int, tokens: int) -> Int:
+    """Token spellings (A, tokens): a token of its own for every action, or bits and then fillers."""
+    return BIT + np.arange(actions)[:, None] if tokens == 1 else binary_words(actions, tokens)
+
+
 def contexts(kernel_of: Int, forks: int, visible: Int, statuses: int) -> Int:
-    """Row of the policy table (P, T, S): fork number, class and visible status; at routine turns kind and status."""
+    """Row of the policy table (P, T, S): fork number, class and visible status; at routine turns kind and status.
+
+    visible: status that is seen, (S,) or (P, T, S).
+    """
     number = np.cumsum(kernel_of > 0, axis=1) - 1
     at_fork = (number * CLASSES + (kernel_of - 1))[:, :, None] * statuses + visible
     horizon = kernel_of.shape[1]
