@@ -40,5 +40,17 @@ def test_never_and_always() -> None:
     assert curve(3.0, None)["even"] is None
 
 
+def test_groups_have_a_best_size_and_no_threshold() -> None:
+    rows = [row(f"gigpo@group={g}", net) for g, net in ((16, 1.5), (2, 0.5), (4, 2.5), (8, None))]
+    [found] = breakeven_rows(rows, 512)
+    assert [p["at"] for p in found["points"]] == [2, 4, 8, 16]
+    assert found["label"] == "rollouts of a prompt (group size)"
+    assert found["best"]["at"] == 4
+    assert breakeven_text({"breakeven": [found]}) == ["gigpo on t: best at group 4 (2.50×)"]
+    [nothing] = breakeven_rows([row("gigpo@group=4", None)], 512)
+    assert nothing["best"] is None
+    assert breakeven_text({"breakeven": [nothing]}) == ["gigpo on t: no group is known to help"]
+
+
 def test_rows_without_a_knob_make_no_curve() -> None:
     assert breakeven_rows([row("rloo", 1.0), row("judge@form=sum", 1.0), row("judge@a=1,b=2", 1.0)], 512) == []

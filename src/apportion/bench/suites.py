@@ -118,7 +118,7 @@ SUITES: dict[str, Suite] = {
         ),
     ),
     "break-even": Suite(
-        title="how good must a judge be, how many samples are enough: one knob of the evidence at a time",
+        title="how good must a judge be, how many samples are enough, how large a group: one knob at a time",
         tasks=("bifurcation/horizon-30", "reasoning/steps-30"),
         methods=(
             "rloo", "grpo",
@@ -126,6 +126,10 @@ SUITES: dict[str, Suite] = {
             *(f"capo-judge80@accuracy={a}" for a in (0.6, 0.7, 0.8, 0.9, 1.0)),
             *(f"hcapo-exact@skill={s}" for s in (0.0, 0.25, 0.5, 0.75, 1.0)),
             *(f"vineppo@k={k}" for k in (1, 2, 4, 8, 16)),
+            *(f"spo@k={k}" for k in (1, 2, 4, 8, 16)),
+            *(f"carl@forks={k}" for k in (1, 2, 4, 6)),  # of each group of eight; the others are rolled out first
+            *(f"at2po@branches={k}" for k in (1, 2, 3)),  # twice as many of each group of eight
+            *(f"{m}@group={g}" for m in ("rloo", "grpo", "gigpo", "tempo", "pooled_td") for g in (2, 4, 8, 16, 32)),
         ),
         seeds=6,
         settings=Settings(

@@ -20,7 +20,7 @@
       return Plot.plot({
         width, height: 340, marginLeft: 62, marginRight: 170, marginTop: 24, marginBottom: 46,
         style: { fontSize: "12.5px", fontFamily: "inherit", background: "none", overflow: "visible" },
-        x: { type: wide ? "log" : "linear", ticks: xs, tickFormat: String, label: `${knob} of the evidence →`, labelAnchor: "center", labelArrow: "none" },
+        x: { type: wide ? "log" : "linear", ticks: xs, tickFormat: String, label: `${mine[0].label} →`, labelAnchor: "center", labelArrow: "none" },
         y: { type: "log", domain: [low, high], ticks: 5, tickFormat: (v) => `${short(v)}×`, label: "↑ worth at equal cost, in RLOO’s", labelArrow: "none" },
         marks: [
           Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1 }),
