@@ -15,6 +15,8 @@ import typer
 
 from .bench_claims import claims
 from .bench_compare import compare_command
+from .bench_export import export_command
+from .bench_leaderboard import leaderboard_command
 from .bench_plan import Address, DryRun, EngineName, MemoryText
 from .bench_submit import submit_command
 from .bench_tasks import stdout, tasks_command
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure methods against exact truth.", no_args_is_help=True)
 app.command("claims")(claims)
 app.command("compare")(compare_command)
+app.command("export")(export_command)
+app.command("leaderboard")(leaderboard_command)
 app.command("submit")(submit_command)
 app.command("tasks")(tasks_command)
 app.command("worlds")(worlds)
