@@ -30,7 +30,8 @@ class Suite:
 #: Who trains where training everybody would take weeks: every shape of method, free and paid, three with ratios and clips
 #: (four steps a batch), and exact credit.
 LEARNERS = (
-    "exact", "rloo", "grpo", "grpo-4", "gae", "gigpo", "tempo", "pooled_td", "vineppo", "carl", "hcapo", "turn_ppo-4", "sorl-grpo-4",
+    "exact", "rloo", "grpo", "grpo-4", "gae", "gigpo", "tempo", "pooled_td", "vineppo", "carl", "hcapo",
+    "turn_ppo-4", "sorl-grpo-4",
 )  # fmt: skip
 
 SUITES: dict[str, Suite] = {
