@@ -10,7 +10,7 @@ import pytest
 from apportion.survey import trees as module
 from apportion.survey.profile import Profile, ProfileError, profile, read_profile
 from apportion.survey.records import records
-from apportion.survey.trees import Answer, Tree, TreeError, missing, trees, unanswered, walk
+from apportion.survey.trees import Answer, Leaf, Node, Tree, TreeError, missing, trees, unanswered, walk
 
 
 def _walked(tree: str, **given: Any) -> Answer:
@@ -48,19 +48,22 @@ def test_rows_of_the_table_may_hold_together(given: dict[str, Any], leaves: list
 
 def test_between_two_rows_the_table_says_nothing() -> None:
     found = _walked("table", setting="agentic", turns=40, budget="high")
-    assert found.candidates == () and found.gaps == ("rows",)
+    assert found.candidates == ()
+    assert found.gaps == ("rows",)
 
 
 def test_the_guide_asks_for_constraints_and_adds_the_team() -> None:
     found = _walked("guide", setting="multi-agent", step_verifier="no", can_fork="no", aux_model="no")
     assert [leaf.id for leaf in found.leaves] == ["implicit", "shared"]
-    assert "dr_mas" in found.candidates and "vineppo" not in found.candidates
+    assert "dr_mas" in found.candidates
+    assert "vineppo" not in found.candidates
     assert [s.node for s in found.steps] == ["guide", "feedback", "branching", "critic"]
 
 
 def test_a_question_without_an_answer_is_reported_and_not_guessed() -> None:
     found = _walked("guide", setting="agentic", turns=40)
-    assert found.open == (("feedback", ("step_verifier",)),) and found.leaves == ()
+    assert found.open == (("feedback", ("step_verifier",)),)
+    assert found.leaves == ()
     assert missing(profile({"setting": "agentic"})) == ["turns"]
     assert missing(profile({"setting": "agentic", "turns": 3})) == ["aux_model"]
     assert missing(profile({"setting": "multi-agent"})) == []
@@ -69,13 +72,20 @@ def test_a_question_without_an_answer_is_reported_and_not_guessed() -> None:
 
 def test_every_node_leaf_and_tree_says_where_it_was_read_and_every_candidate_has_a_record() -> None:
     for tree in trees().values():
-        assert tree.source and tree.version and tree.read_from and tree.caveats
-        for part in (*tree.nodes, *tree.leaves):
-            assert part.source and part.version
+        assert tree.source
+        assert tree.version
+        assert tree.read_from
+        assert tree.caveats
+        parts: list[Node | Leaf] = [*tree.nodes, *tree.leaves]
+        for part in parts:
+            assert part.source
+            assert part.version
         for leaf in tree.leaves:
             assert set(leaf.candidates) <= set(records())
     note = trees()["figure"].node("reasoning")
-    assert note is not None and note.note is not None and "not recoverable" in note.note
+    assert note is not None
+    assert note.note is not None
+    assert "not recoverable" in note.note
 
 
 _LEAVES = [
@@ -154,7 +164,8 @@ def test_a_sound_tree_is_read(tmp_path: Path) -> None:
 def test_answers_that_cannot_be_true_are_one_sentence(given: dict[str, Any], says: str) -> None:
     with pytest.raises(ProfileError) as error:
         profile(given)
-    assert says in str(error.value) and "\n" not in str(error.value)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_what_follows_is_filled_in_and_nothing_else() -> None:
