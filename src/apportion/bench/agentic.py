@@ -3,6 +3,7 @@
 echo-trap    one safe action keeps what there is, for ever; a plan of several right actions pays more, a wrong one ruins
 timeless     the bifurcation task, but places look the same whenever they are visited
 memory-gap   what is seen at the first turn is needed at the last, and only a note keeps it
+turns        plan, tool calls, notes, recovery and answer, over as many turns as one likes (see :mod:`.errand`)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .bifurcation import bifurcation
+from .errand import errand
 from .forks import observations
 from .tabular import Float, Task, binary_words
 
@@ -117,19 +119,30 @@ def memory_gap(id_: str, *, gap: int, title: str, prompts: int = 16, seed: int =
 
 @cache
 def variants() -> dict[str, dict[str, Any]]:
-    """Arguments of every shipped variant, by id."""
-    return {
-        "agentic/echo-trap": {"horizon": 8, "title": "a safe action that can be repeated for ever"},
-        "agentic/echo-trap-deep": {
-            "horizon": 8,
-            "plan": 4,
-            "habit": 3.0,
-            "title": "a safe habit, and a plan hardly ever finished",
+    """Arguments of every shipped variant, by id; one knob moves at a time, from the first of each kind or ``turns-64``."""
+    gaps = {5: "five", 10: "ten", 15: "15", 20: "20", 25: "25"}
+    made: dict[str, dict[str, Any]] = {
+        "echo-trap": {"horizon": 8, "title": "a safe action that can be repeated for ever"},
+        "echo-trap-deep": {"horizon": 8, "plan": 4, "habit": 3.0, "title": "a safe habit, and a plan hardly ever finished"},
+        **{f"echo-trap-{T}": {"horizon": T, "title": f"a safe action that can be repeated {T} times"} for T in (16, 32)},
+        **{f"echo-habit-{h}": {"horizon": 8, "habit": 1.0 * h, "title": f"a safe action, a habit of {h}"} for h in (0, 2, 4)},
+        "timeless": {"horizon": 20, "rooms": 4, "title": "places look the same whenever they are visited"},
+        **{f"timeless-{n}": {"horizon": 20, "rooms": n, "title": f"{n} places, the same at every visit"} for n in (2, 8, 16)},
+        **{f"memory-gap-{g}": {"gap": g, "title": f"a note taken is needed {said} turns later"} for g, said in gaps.items()},
+        **{f"turns-{T}": {"horizon": T, "title": _errand(T)} for T in (1, 4, 16, 64, 256)},
+        "reversible": {"horizon": 64, "ruinous": 0, "title": "an errand in 64 turns: every mistake can be put right"},
+        "irreversible": {"horizon": 64, "ruinous": 3, "title": "an errand in 64 turns: no mistake can be put right"},
+        "unseen-mistakes": {"horizon": 64, "hidden": True, "title": "an errand in 64 turns: astray looks like sound"},
+        **{
+            f"tokens-{name}": {"horizon": 256, "tokens": n, "title": f"an errand in 256 turns, {256 * n:,} tokens"}
+            for name, n in (("16K", 64), ("128K", 512), ("1M", 4096))
         },
-        "agentic/timeless": {"horizon": 20, "rooms": 4, "title": "places look the same whenever they are visited"},
-        "agentic/memory-gap-5": {"gap": 5, "title": "a note taken is needed five turns later"},
-        "agentic/memory-gap-25": {"gap": 25, "title": "a note taken is needed 25 turns later"},
     }
+    return {f"agentic/{name}": how for name, how in made.items()}
+
+
+def _errand(turns: int) -> str:
+    return "an errand of one answer" if turns == 1 else f"an errand in {turns} turns: plan, tool call, recovery, answer"
 
 
 @cache
@@ -137,6 +150,7 @@ def build(id_: str) -> Task:
     """The shipped variant with this id."""
     how = variants()[id_]
     name = id_.split("/")[1]
-    if name.startswith("echo-trap"):
-        return echo_trap(id_, **how)
-    return timeless(id_, **how) if name == "timeless" else memory_gap(id_, **how)
+    for start, builder in (("echo", echo_trap), ("timeless", timeless), ("memory-gap", memory_gap)):
+        if name.startswith(start):
+            return builder(id_, **how)
+    return errand(id_, tags=(name.split("-")[0],), **how)

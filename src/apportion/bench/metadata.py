@@ -99,6 +99,12 @@ class Record(_Part):
     interaction: str | None
     recoverability: float | None
     delay: int | None = Field(description="choices between the last fork and the reward")
+    unseen: int | None = Field(
+        default=None, ge=0, description="choices after a fork before what became of it is shown; null: never, or not known"
+    )
+    action_types: tuple[str, ...] | None = Field(
+        default=None, description="types of action that the turns are declared to be, if they are"
+    )
     observability: Literal["full", "partial", "log hides what the policy sees"]
     noise: Noise
     entropy: Entropy
@@ -144,6 +150,8 @@ def record(task: Task) -> Record:
         bifurcation_units=tuple(times.tolist()), gap=float(spread.max()),
         interaction=task.definition.get("kind") if task.family == "interaction" else None,
         recoverability=task.definition.get("recover"), delay=int(T - 1 - times[-1]) if times.size else None,
+        unseen=None if task.definition.get("hidden") else task.definition.get("unseen", 0),
+        action_types=tuple(sorted(set(task.definition["types"]))) if "types" in task.definition else None,
         observability="log hides what the policy sees" if task.shown is not None else "partial" if merged else "full",
         noise=_noise(task, visits, pi),
         entropy=Entropy(forks=_mean(entropy, visits[:, :T] * task.fork[:, :, None]),
