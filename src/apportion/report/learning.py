@@ -39,7 +39,7 @@ def learning_rows(run: Run, index: Int) -> list[dict[str, Any]]:
 
 
 def _grids(run: Run) -> dict[tuple[str, str], dict[tuple[int, float], Cell]]:
-    """What was measured of each (task, method), by (batch, lr); runs whose goal stood before their first update learnt nothing."""
+    """What was measured of each (task, method), by (batch, lr); where the goal stood before any update nothing was learnt."""
     cells: dict[tuple[str, str], dict[tuple[int, float], Cell]] = {}
     for (method, task, batch, lr), cell in run.values.get("learning", {}).items():
         if "reached" in cell and not np.isnan(cell["reached"]).all() and np.nanmax(cell["cost"]) > 0:

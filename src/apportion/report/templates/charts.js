@@ -103,7 +103,8 @@
   }
 
   function multipliers(summary, view, width) {
-    const methods = summary.methods.filter((m) => summary.gradient.some((r) => r.method === m.id && r.task === view.task));
+    const measured = new Set(summary.gradient.filter((r) => r.task === view.task).map((r) => r.method));
+    const methods = view.methods.filter((m) => measured.has(m.id));
     const title = new Map(methods.map((m) => [m.id, name(m)]));
     const rows = summary.gradient.filter((r) => r.task === view.task && title.has(r.method)).map((r) => ({
       ...r, name: title.get(r.method), v: num(r.multiplier.value), low: num(r.multiplier.low), high: num(r.multiplier.high),
@@ -135,8 +136,8 @@
   }
 
   function frontier(summary, view, width) {
-    const methods = new Map(summary.methods.map((m) => [m.id, m]));
-    const rows = summary.gradient.filter((r) => r.task === view.task && r.batch === view.batch && known(r.multiplier.value) && known(r.relative_price))
+    const methods = new Map(view.methods.map((m) => [m.id, m]));
+    const rows = summary.gradient.filter((r) => methods.has(r.method) && r.task === view.task && r.batch === view.batch && known(r.multiplier.value) && known(r.relative_price))
       .map((r) => ({ ...r, m: methods.get(r.method), x: num(r.relative_price), y: num(r.multiplier.value), low: num(r.multiplier.low), high: num(r.multiplier.high) }))
       .filter((r) => r.x > 0 && r.y > 0);
     if (!rows.length) return null;
@@ -149,7 +150,9 @@
     const px = logScale(xs, [left, width - right]), py = logScale(ys, [height - bottom, top]), back = unlog(ys, [height - bottom, top]);
     // Points that share a column share a dodge, so that their labels do not cover each other.
     const columns = [];
-    for (const r of [...rows].sort((a, b) => a.x - b.x)) {
+    // Of many methods only those at the frontier and the landmarks are named; the others say their name when pointed at.
+    const named = rows.length <= 24 ? rows : rows.filter((r) => best.includes(r) || r.m.role !== "other");
+    for (const r of [...named].sort((a, b) => a.x - b.x)) {
       const last = columns[columns.length - 1], point = { ...r, py: py(r.y) };
       if (last && px(r.x) - px(last[last.length - 1].x) < 75) last.push(point); else columns.push([point]);
     }
@@ -180,11 +183,11 @@
 
   function bias(summary, view, width) {
     const rows = summary.gradient.filter((r) => r.task === view.task && r.batch === view.batch && known(r.bias.value));
-    const methods = summary.methods.filter((m) => rows.some((r) => r.method === m.id));
+    const measured = new Set(rows.map((r) => r.method)), methods = view.methods.filter((m) => measured.has(m.id));
     if (!methods.length) return null;
     const title = new Map(methods.map((m) => [m.id, name(m)]));
     const marks = [];
-    for (const r of rows) {
+    for (const r of rows.filter((r) => title.has(r.method))) {
       const add = (what, e) => { if (e && known(e.value)) marks.push({ name: title.get(r.method), what, v: num(e.value), low: num(e.low), high: num(e.high) }); };
       add("with the common factor", r.bias); add("bias", r.bias_rescaled);
       add("between prompts", r.between2); add("within a prompt", r.within2);

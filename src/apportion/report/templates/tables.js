@@ -1,4 +1,5 @@
 // Sortable tables. A column: {key, label, hint, group, kind, value(row) -> number|string, text(row) -> string, sub(row)}.
+// Options: sort, caption, and most: how many rows are shown before somebody asks for all (oracles: a quarter of them).
 (function (report) {
   "use strict";
   const el = (tag, attributes = {}, ...children) => {
@@ -35,7 +36,7 @@
   }
 
   function table(node, columns, rows, options = {}) {
-    const state = node.sorting || (node.sorting = { key: options.sort || null, way: 1 });
+    const state = node.sorting || (node.sorting = { key: options.sort || null, way: options.way || 1 });
     const caption = el("caption", {}, options.caption || "");
     const head = el("thead");
     if (columns.some((c) => c.group)) {
@@ -61,14 +62,24 @@
     head.append(headings);
     const parts = [rows.filter((r) => !r.oracle), rows.filter((r) => r.oracle)];
     const by = columns.find((c) => c.key === state.key);
+    let hidden = 0;
     const bodies = parts.filter((p) => p.length).map((part) => {
       const body = el("tbody", { class: part[0].oracle ? "oracle" : null });
       if (part[0].oracle) body.append(el("tr", { class: "divider" }, el("th", { colspan: columns.length, scope: "rowgroup" }, "Oracle: reads the exact truth; a reference, not ranked")));
       const ordered = by ? [...part].sort(compare(by, state.way)) : part;
-      for (const row of ordered) body.append(el("tr", { "data-method": row.id }, ...columns.map((c, i) => cell(c, row, i))));
+      const most = !options.most || state.all ? Infinity : part[0].oracle ? Math.ceil(options.most / 4) : options.most;
+      hidden += Math.max(0, ordered.length - most);
+      for (const row of ordered.slice(0, most)) body.append(el("tr", { "data-method": row.id }, ...columns.map((c, i) => cell(c, row, i))));
       return body;
     });
-    node.replaceChildren(caption, head, ...bodies);
+    const foot = [];
+    if (hidden) {
+      const more = el("button", { type: "button", class: "more" }, `Show all ${rows.length} (${hidden} more)`);
+      more.addEventListener("click", () => { state.all = true; table(node, columns, rows, options); node.tabIndex = -1; node.focus({ preventScroll: true }); });
+      foot.push(el("tfoot", {}, el("tr", {}, el("td", { colspan: columns.length }, more))));
+    }
+    if (!rows.length) foot.push(el("tbody", {}, el("tr", {}, el("td", { colspan: columns.length }, options.none || "Nothing here was measured for this selection."))));
+    node.replaceChildren(caption, head, ...bodies, ...foot);
   }
 
   const cls = (c) => [c.kind === "text" ? "" : "num", c.edge ? "edge" : "", c.group ? `g-${c.group.split(" ")[0]}` : ""].filter(Boolean).join(" ") || null;
