@@ -167,15 +167,14 @@ def test_tasks_are_listed_as_a_table_and_as_json(capfd: pytest.CaptureFixture[st
     assert listed["bifurcation/horizon-100"]["horizon"] == 100
 
 
-@pytest.mark.parametrize("name", ["quick", "full", "smoke"])
+@pytest.mark.parametrize("name", ["quick", "standard", "full", "methods", "break-even", "smoke"])
 def test_suites_name_only_what_exists(name: str) -> None:
     plan = suites.plan(name)
     suite = SUITES[name]
     known = catalog.entrants()
     for named in (suite.methods, suite.settings.learning.methods):
         assert set(named or ()) <= set(known)
-    horizons = {task.horizon for task in plan.tasks.values()}
-    assert set(suite.settings.learning.horizons or ()) <= horizons
+    assert set(suite.settings.learning.tasks or ()) <= set(suite.tasks)
     assert tuple(plan.tasks) == suite.tasks
     assert len(set(plan.cells)) == len(plan.cells) > 0
     assert len({cell.id.lower() for cell in plan.cells}) == len(plan.cells)
@@ -186,17 +185,20 @@ def test_rloo_takes_part_whatever_is_asked_for() -> None:
     assert set(suites.plan("tiny", methods=["all"]).entrants) == set(catalog.entrants())
 
 
-def test_learning_keeps_to_its_methods_and_horizons(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learning_keeps_to_its_methods_and_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     def learners(**asked: Any) -> set[str]:
-        return {cell.method for cell in suites.plan("capped", **asked).cells if cell.measure == "learning"}
+        cells = [cell for cell in suites.plan("capped", **asked).cells if cell.measure == "learning"]
+        assert {cell.task for cell in cells} == set(asked.get("tasks", ["bifurcation/horizon-10"]))
+        return {cell.method for cell in cells}
 
-    settings = Settings(learning=Learning(methods=("rloo",), horizons=(10,)))
-    capped = Suite("", ("bifurcation/horizon-10",), ("rloo", "pooled_td"), 1, settings)
+    settings = Settings(learning=Learning(methods=("rloo",), tasks=("bifurcation/horizon-10",)))
+    both = ("bifurcation/horizon-10", "bifurcation/horizon-20")
+    capped = Suite("", both, ("rloo", "pooled_td"), 1, settings)
     monkeypatch.setitem(SUITES, "capped", capped)
     assert learners() == {"rloo"}
     assert learners(methods=["all"]) == {"rloo"}
     assert learners(methods=["pooled_td"]) == {"rloo", "pooled_td"}  # named one by one: all learn
-    assert learners(tasks=["bifurcation/horizon-20"]) == set()
+    assert learners(tasks=["bifurcation/horizon-20"]) == {"rloo"}  # so do tasks
 
 
 def test_files_of_tasks_give_tasks_functions_and_lists(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Learning(_Frozen):
     max_updates: Count = 1000  # at the largest batch size: sets the budget of every run, in cost
     target: Annotated[float, Field(gt=0, lt=1)] = 0.8  # of the attainable return
     methods: tuple[str, ...] | None = None  # None: every entrant of the run
-    horizons: tuple[Count, ...] | None = None  # None: every task of the run
+    tasks: tuple[str, ...] | None = None  # None: every task of the run
 
 
 class Identification(_Frozen):
