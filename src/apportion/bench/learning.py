@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 
+from .collapse import fell, stalled, visited_entropy
 from .draws import grouped, spent, streams
 from .entrants import Entrant, run_entrant
 from .gradient import update
@@ -53,17 +54,22 @@ def train(
     ``cost`` counts everything up to the last update: rollouts, evidence, training. The policy's
     exact return is looked at by the instrument only; no method sees it. An entrant with several
     epochs takes that many steps on each batch, with ratios and clips from the second on.
+
+    best: the highest return seen. collapsed: 1 where the run lost what it had gained or stopped to try (see
+    :mod:`.collapse`), else 0. entropy, first_entropy: of the policy at the last and the first batch; NaN without any.
     """
-    best = _best(cell.task)
+    most = _best(cell.task)
     theta = task.start_theta
     m, v = np.zeros_like(theta), np.zeros_like(theta)
-    start = value = expected_return(task, theta)
-    goal, cost, step = settings.learning.target * best, 0.0, 0
+    returns = [expected_return(task, theta)]
+    goal, cost, step = settings.learning.target * most, 0.0, 0
+    first, last = float("nan"), None
     learned, shape = None, grouped(entrant, batch, settings.group)
-    while value < goal and cost < limit:
+    while returns[-1] < goal and cost < limit:
         world, own = streams(cell, batch, step)
         outcome = run_entrant(entrant, task, theta, *shape, world, own, learned=learned)
-        learned = outcome.learned
+        learned, last = outcome.learned, outcome
+        first = visited_entropy(outcome) if step == 0 else first
         cost += spent(outcome, entrant.epochs).price(settings.prices)
         for epoch in range(entrant.epochs):
             r, credit = outcome.rollouts, outcome.credit
@@ -71,8 +77,12 @@ def train(
             step += 1
             m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
             theta = theta + lr * task.rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-12)
-        value = expected_return(task, theta)
+        returns.append(expected_return(task, theta))
+    reached = returns[-1] >= goal
+    entropy = float("nan") if last is None else visited_entropy(last)
     return {
-        "reached": float(value >= goal), "cost": cost, "updates": float(step), "final": value,
-        "attainable": best, "start": start,
+        "reached": float(reached), "cost": cost, "updates": float(step), "final": returns[-1],
+        "attainable": most, "start": returns[0], "best": max(returns),
+        "collapsed": float(fell(returns, goal) or stalled(first, entropy, reached)),
+        "first_entropy": first, "entropy": entropy,
     }  # fmt: skip
