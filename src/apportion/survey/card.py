@@ -12,12 +12,12 @@ Source: the fields are public notes on arXiv 2604.09459 v3; their words, where t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .coded import Coded, Text
-from .terms import DIAGNOSTICS, Addressed, Answer
+from .terms import Addressed, Answer
 
 #: What the claim does with its number.
 Verb = Literal["measures_effect", "attributes", "predicts", "ranks", "shapes"]
@@ -138,6 +138,3 @@ def card(id_: str) -> Card:
 def estimand_of(method_id: str) -> Estimand:
     """The estimand that the method's number claims to be; "none" where it claims to be none of them."""
     return card(method_id).estimand or "none"
-
-
-assert tuple(DIAGNOSTICS) == ("T", "O", "R", "H", "V", "C") and "none" in get_args(Estimand)
