@@ -68,7 +68,7 @@ SUITES: dict[str, Suite] = {
         settings=Settings(
             gradient=Gradient(batch_sizes=(64, 512), replicates=(8, 2), turns=125_000),
             learning=Learning(
-                batch_sizes=(64, 512), lrs=(0.3, 0.15, 0.075), max_updates=120, methods=LEARNERS,
+                batch_sizes=(64, 512), lrs=(0.3, 0.15, 0.075), max_updates=100, methods=LEARNERS,
                 tasks=(
                     "bifurcation/horizon-10", "bifurcation/horizon-30", "bifurcation/horizon-100", "reasoning/steps-30",
                     "agentic/echo-trap", "agentic/timeless", "team/two", "interaction/or", "classical/key-to-door",
