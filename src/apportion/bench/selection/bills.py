@@ -1,0 +1,78 @@
+"""What a method's credit costs at the user's T, N and K: measured bills, brought to another size.
+
+Each kind of work was counted at two lengths or more. Between them it grows as N^p; p comes from the counts, and the user's
+bill is what was counted at the nearest length times (N / N')^p. Tokens go by their share of a rollout's tokens, so that
+longer turns cost more; judge calls and environment steps do not. Fresh rollouts go with K over the K that was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isnan, log
+
+from ...registry import keywords, methods
+from ...survey.profile import Profile
+from ..knobs import entrant as find
+from .measured import BILL, Measured
+from .needs import LAYOUTS
+
+KINDS = tuple(name for name in BILL if name != "price")
+TOKENS = ("generated", "scored", "trained")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A rollout's credit at ``tokens`` and ``units``: counts by kind, beyond the rollout and one update of it. times: the
+    price of rollout, credit and update beside that of rollout and update. at: the settings it was brought from. K: that
+    was measured, where it has one."""
+
+    counts: Mapping[str, float]
+    times: float
+    tokens: int
+    units: int
+    at: tuple[str, ...]
+    k: int | None
+
+
+def cost(m: Measured, name: str, profile: Profile) -> Cost | None:
+    """None where no bill was measured on such rollouts, or the length is not known."""
+    if profile.setting is None or profile.units is None:
+        return None
+    layout = LAYOUTS[profile.setting]
+    known = sorted(
+        (s.horizon, s.id) for s in m.settings.values() if s.layout == layout and s.tokens == 2 and (s.id, name) in m.bills
+    )
+    if not known:
+        return None
+    units = profile.units
+    here = min(known, key=lambda one: (abs(log(one[0] / units)), one[1]))
+    other = max(known, key=lambda one: (abs(log(one[0] / here[0])), one[1]))
+    setting = m.settings[here[1]]
+    tokens = profile.tokens or units * setting.tokens
+    k = _k(name)
+    counts = {}
+    for kind in KINDS:
+        base, far = m.bills[here[1], name][kind], m.bills[other[1], name][kind]
+        power = log(far / base) / log(other[0] / here[0]) if base > 0 and far > 0 and other[0] != here[0] else 0.0
+        size = base * (units / here[0]) ** power
+        if kind in TOKENS:  # counted at so many tokens a unit; the user has others
+            size *= (tokens / units) / setting.tokens
+        if kind in ("generated", "env_steps") and k is not None and profile.K is not None:
+            size *= profile.K / k
+        counts[kind] = size
+    plain = tokens * (m.prices["generated"] + m.prices["trained"]) + (0 if layout == "steps" else units * m.prices["env_steps"])
+    extra = sum(counts[kind] * m.prices[kind] for kind in KINDS)
+    at = tuple(dict.fromkeys((here[1], other[1])))
+    return Cost(counts, (plain + extra) / plain, tokens, units, at, k)
+
+
+def _k(name: str) -> int | None:
+    """The continuations a prefix had when it was measured."""
+    entrant = find(name)
+    if "k" in entrant.options:
+        return int(entrant.options["k"])
+    spec = methods()[entrant.method]
+    asked = entrant.ask in ("sampler", "editor") and spec.collect is not None
+    default = keywords(spec.collect)["k"].default if asked and spec.collect and "k" in keywords(spec.collect) else None
+    return int(default) if isinstance(default, int) and not isnan(default) else None

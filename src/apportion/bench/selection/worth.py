@@ -1,0 +1,101 @@
+"""How much a method is worth in a measured setting: log of RLOO's cost over the method's, to the same end.
+
+Where methods were trained, cost is the expected cost of reaching 80 % of the attainable return: all that was spent, over
+the number of runs that got there (half a run where none did, so that "never" is a bad number and not no number). Where they
+were not, it is the net multiplier of the gradient at equal cost, brought to the scale of learning by one slope that
+is fitted on fitting settings where both were measured: gradient figures overstate speed-ups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..statistics import Float, Int, spearman
+from .measured import Measured
+
+#: Log worth of a gradient that does not point up the exact one, and the most that is believed of a clean one.
+LOWEST, HIGHEST = float(np.log(1e-3)), float(np.log(1e3))
+#: Successes that are counted where no run got there.
+NEVER = 0.5
+By = Literal["learning", "gradient"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """log speed-up = slope x log net multiplier, by least squares through 0 (RLOO is worth itself on both); rank: their
+    rank correlation over ``pairs`` (entrant, setting)."""
+
+    slope: float
+    rank: float
+    pairs: int
+
+
+def log_cost(m: Measured, setting: str, entrant: str, index: Int | slice = slice(None)) -> float:
+    """Log of the expected cost of reaching the target, over the seeds in ``index``; NaN where it was not trained."""
+    cell = m.learning.get((setting, entrant))
+    if cell is None:
+        return float("nan")
+    reached, cost = cell["reached"][index], cell["cost"][index]
+    known = ~np.isnan(reached)
+    if not known.any():
+        return float("nan")
+    return float(np.log(cost[known].sum() / max(reached[known].sum(), NEVER)))
+
+
+def log_net(m: Measured, setting: str, entrant: str, index: Int | slice = slice(None)) -> float:
+    """Log of the net multiplier at the larger batch (biases show there), over the seeds in ``index``; NaN where not measured.
+
+    A gradient whose alignment is not above 0 is worth ``LOWEST``.
+    """
+    cells, base = m.gradient.get((setting, entrant)), m.gradient.get((setting, "rloo"))
+    if cells is None or base is None:
+        return float("nan")
+    batch = max(cells)
+    nsr, own = _noise(cells[batch], index)
+    plain, price = _noise(base[batch], index)
+    if np.isnan(nsr) or np.isnan(plain):
+        return float("nan")
+    if not np.isfinite(nsr):
+        return LOWEST
+    return float(np.clip(np.log(plain / max(nsr, 1e-12)) + np.log(price / own), LOWEST, HIGHEST))
+
+
+def _noise(cell: Mapping[str, Float], index: Int | slice) -> tuple[float, float]:
+    """Noise to signal, 1 / rho^2 - 1 with moments pooled over seeds (infinite where rho is not above 0), and price."""
+    inner, norm2, truth2, price = (cell[n][index] for n in ("inner", "norm2", "truth2", "price"))
+    known = ~np.isnan(inner)
+    if not known.any():
+        return float("nan"), float("nan")
+    up = float(inner[known].sum())
+    rho2 = up**2 / float(norm2[known].sum() * truth2[known].sum())
+    return (max(1.0 / rho2 - 1.0, 0.0) if up > 0 else float("inf")), float(price[known].mean())
+
+
+def scale(m: Measured, settings: Collection[str]) -> Scale:
+    """The slope between the two measures, from these settings alone."""
+    x, y = [], []
+    for s in settings:
+        base = log_cost(m, s, "rloo")
+        for entrant in m.entrants:
+            net, cost = log_net(m, s, entrant), log_cost(m, s, entrant)
+            if entrant != "rloo" and not np.isnan([net, cost, base]).any() and net > LOWEST:
+                x.append(net)
+                y.append(base - cost)
+    if len(x) < 3:
+        return Scale(1.0, float("nan"), len(x))
+    a, b = np.asarray(x), np.asarray(y)
+    slope = float(a @ b / (a @ a)) if (a @ a) > 0 else 1.0
+    return Scale(float(np.clip(slope, 0.05, 1.0)), spearman(a, b), len(x))
+
+
+def worth(m: Measured, setting: str, entrant: str, how: Scale, index: Int | slice = slice(None)) -> tuple[float, By] | None:
+    """Log worth of an entrant in a setting and by which measure; None where neither was measured."""
+    cost = log_cost(m, setting, entrant, index)
+    if not np.isnan(cost):
+        return log_cost(m, setting, "rloo", index) - cost, "learning"
+    net = log_net(m, setting, entrant, index)
+    return None if np.isnan(net) else (how.slope * net, "gradient")
