@@ -7,9 +7,10 @@ import numpy as np
 from ..batch import Batch
 from ..errors import OptionError
 from ..evidence import Asked, Bill, Intervention
-from ..words import Axis, Provenance
+from ..words import Axis
 from .layouts import rows_of, situation, to_batch
 from .oracle import oracle, truth
+from .replay import Replay
 from .samplers import TabularSampler
 from .sources import frozen_uniform
 from .tabular import Float, Int
@@ -25,20 +26,24 @@ class SimulatedEditor(TabularSampler):
     writes the words of one step; continuations are the sampler's own. For tasks of layout "steps".
     """
 
-    provenance: Provenance = "oracle"
-
-    def __init__(self, rollouts: Rollouts, accuracy: float = 1.0, unreadable: float = 0.0) -> None:
+    def __init__(
+        self, rollouts: Rollouts, accuracy: float = 1.0, unreadable: float = 0.0, replay: Replay = "exact",
+        replay_noise: float = 0.0,
+    ) -> None:  # fmt: skip
         for name, share in (("accuracy", accuracy), ("unreadable", unreadable)):
             if not 0 <= share <= 1:
                 raise OptionError(f"{name} = {share}: expected a share between 0 and 1")
         if rollouts.task.layout != "steps":
             raise OptionError(f"steps are edited; {rollouts.task.id} has layout {rollouts.task.layout!r}")
-        super().__init__(rollouts)
+        super().__init__(rollouts, replay, replay_noise)
+        self.provenance = "oracle"
         self.accuracy, self.unreadable = accuracy, unreadable
         self._edited = rollouts  # those of ``rollouts`` first: what was edited is no rollout of the policy
 
     def continuations(self, batch: Batch, prefixes: Int, k: int, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
-        return TabularSampler(self._edited).continuations(batch, prefixes, k, rng, axis=axis)
+        return TabularSampler(self._edited, self.restore.mode, self.restore.noise).continuations(
+            batch, prefixes, k, rng, axis=axis
+        )
 
     def intervene(self, batch: Batch, rng: np.random.Generator) -> Intervention:
         task, T = self.rollouts.task, self.rollouts.task.horizon

@@ -17,9 +17,10 @@ from ..registry import keywords, methods
 from .catalog import unknown
 from .entrants import Entrant, entrants
 from .settings import Settings
+from .source_knobs import ASKED, checked, turned
 
-#: Knobs of simulated judges and policies; all others are options of the method, its collect or its fit.
-SOURCE_KNOBS = ("accuracy", "independent", "skill", "noise")
+#: Knobs of simulated sources; all others are the entrant's own, or options of the method, its collect or its fit.
+SOURCE_KNOBS = tuple(ASKED)
 #: Knobs of the entrant itself, with their smallest value: a group of one has nobody to be compared with.
 OWN_KNOBS = {"group": 2, "epochs": 1}
 #: Rollouts of a group that these sample themselves, from the options that say so.
@@ -44,7 +45,7 @@ def entrant(id_: str) -> Entrant:
         made = _turned(made, part, id_)
     if made.fresh and made.method in GROWN:
         made = replace(made, fresh=_grown(made, id_))
-    return replace(made, id=id_, title=f"{made.title}, {knobs.replace('=', ' ')}")
+    return replace(checked(made, id_), id=id_, title=f"{made.title}, {knobs.replace('=', ' ')}")
 
 
 def _turned(base: Entrant, part: str, id_: str) -> Entrant:
@@ -60,9 +61,7 @@ def _turned(base: Entrant, part: str, id_: str) -> Entrant:
             raise BenchError(f"{id_}: {knob} = {text}: expected a whole number of at least {OWN_KNOBS[knob]}")
         return replace(base, group=value) if knob == "group" else replace(base, epochs=value)
     if knob in SOURCE_KNOBS:
-        if base.ask not in ("judge", "policy"):
-            raise BenchError(f"{id_}: {base.id} asks no simulated judge or policy that could have {knob}")
-        return replace(base, source={**base.source, knob: value})
+        return turned(base, knob, value, id_)
     spec = methods().get(base.method)
     own = set(spec.options) if spec is not None else set()
     for function in (spec.collect, spec.fit) if spec is not None else ():

@@ -1,4 +1,4 @@
-"""The policy run again in the same world, its state restored exactly."""
+"""The policy run again in the same world, from a state of a rollout that is had again (see :mod:`.replay`)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from ..ids import Codes
 from ..ops.markov import continue_from, sample
 from ..words import Axis, Provenance
 from .layouts import choices, place, rows_of, to_batch
+from .replay import Replay, Restore
 from .tabular import Bool, Float, Int
 from .world import Rollouts
 
 
 class TabularSampler:
-    """Continues, branches and replays rollouts of a task; see :class:`apportion.evidence.Sampler`."""
+    """Continues, branches and replays rollouts of a task; see :class:`apportion.evidence.Sampler`.
 
-    provenance: Provenance = "exact_restore"
+    replay, replay_noise: how states are had again, see :class:`apportion.bench.replay.Restore`. What a world that went on
+    from another state shows afterwards is what stands in a branch.
+    """
 
-    def __init__(self, rollouts: Rollouts) -> None:
-        self.rollouts = rollouts
+    provenance: Provenance
+
+    def __init__(self, rollouts: Rollouts, replay: Replay = "exact", replay_noise: float = 0.0) -> None:
+        self.rollouts, self.restore = rollouts, Restore(replay, replay_noise)
+        self.provenance = self.restore.provenance
 
     def continuations(self, batch: Batch, prefixes: Int, k: int, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
-        r = self.rollouts
+        self.restore.refuse("a continuation")
         if axis == "token":
             return self._from_tokens(batch, prefixes, k, rng)
         row, time = self._situation(batch, prefixes, axis)
-        values = self._run(row, time, r.states[row, time], k, rng)
-        return Asked(values, self._bill(self.rollouts.task.horizon - time, k))
+        return Asked(self._run(row, time, k, rng), self._bill(time, k))
 
     def _from_tokens(self, batch: Batch, tokens: Int, k: int, rng: np.random.Generator) -> Asked:
         """From the state before a token: an action begun is finished as its first words allow, then all is drawn."""
@@ -41,16 +46,17 @@ class TabularSampler:
         row, time = at.row[unit], at.time[unit] + (said >= L)
         if (time >= r.task.horizon).any():
             raise OptionError("a sampler was asked to continue a finished trajectory: leave its closing tokens out")
-        state = r.states[row, time]
+        left = self._bill(time, k)
+        begun = float(np.clip(np.where(said >= L, 0, said), 0, L).sum() * k)
+        row, time, said = (np.repeat(x, k) for x in (row, time, said))
+        state = self._restored(row, time, rng)
         possible = r.task.spelling[r.actions[row, time], np.where(said >= L, 0, np.maximum(said, 0))]
         chance: Float = r.task.policy(r.theta)[r.task.context[r.prompt[row], time, state]] * possible
-        reach: Float = np.cumsum(np.repeat(chance, k, axis=0), axis=1)
-        forced = np.full((row.size * k, r.task.horizon), -1, dtype=np.int64)
-        drawn = rng.random((reach.shape[0], 1)) * reach[:, -1:]
-        forced[np.arange(reach.shape[0]), np.repeat(time, k)] = (drawn >= reach).sum(axis=1)
-        values = self._run(np.repeat(row, k), np.repeat(time, k), np.repeat(state, k), 1, rng, forced).reshape(-1, k)
-        left = self._bill(r.task.horizon - time, k)
-        begun = float(np.clip(np.where(said >= L, 0, said), 0, L).sum() * k)
+        reach: Float = np.cumsum(chance, axis=1)
+        forced = np.full((row.size, r.task.horizon), -1, dtype=np.int64)
+        drawn = rng.random((row.size, 1)) * reach[:, -1:]
+        forced[np.arange(row.size), time] = (drawn >= reach).sum(axis=1)
+        values = self._continue(row, time, state, 1, rng, forced).reshape(-1, k)
         return Asked(values, Bill(generated=left.generated - begun, env_steps=left.env_steps))
 
     def replay(self, batch: Batch, fresh: Bool, k: int, rng: np.random.Generator) -> Asked:
@@ -59,6 +65,7 @@ class TabularSampler:
         fresh: one per choice (step, or turn where steps are not given). All other actions are
         taken again, whatever they now lead to. Billed from the first fresh choice on.
         """
+        self.restore.refuse("a replay")
         r = self.rollouts
         at = choices(r.task, batch)
         if fresh.shape != at.row.shape:
@@ -69,8 +76,7 @@ class TabularSampler:
         forced = r.actions[row]
         forced[episode[fresh], at.time[fresh]] = -1
         time = np.where((forced < 0).any(axis=1), (forced < 0).argmax(axis=1), r.task.horizon)
-        values = self._run(row, time, r.states[row, time], k, rng, forced)
-        return Asked(values, self._bill(r.task.horizon - time, k))
+        return Asked(self._run(row, time, k, rng, forced), self._bill(time, k))
 
     def greedy(self, batch: Batch, rng: np.random.Generator) -> Asked:
         """Reward of one rollout per group that takes the likeliest action at every choice, (groups,)."""
@@ -80,18 +86,19 @@ class TabularSampler:
         pi = r.task.policy(r.theta)
         best = np.eye(pi.shape[1])[pi.argmax(axis=1)]
         time = np.zeros_like(row)
-        values = self._run(row, time, r.states[row, 0], 1, rng, policy=best)[:, 0]
-        return Asked(values, self._bill(r.task.horizon - time, 1))
+        values = self._continue(row, time, r.states[row, 0], 1, rng, policy=best)[:, 0]
+        return Asked(values, self._bill(time, 1))
 
     def branch(self, batch: Batch, prefixes: Int, rng: np.random.Generator) -> tuple[Batch, Bill]:
+        self.restore.refuse("a branch")
         r, T = self.rollouts, self.rollouts.task.horizon
         if r.task.layout != "turns":
             raise OptionError(f"branches are grown from turns; {r.task.id} has layout {r.task.layout!r}")
         row, time = self._situation(batch, prefixes, "prefix")
         node, parent = self._nodes(batch, row, np.arange(T)[None, :] < time[:, None])
-        self._grow(row, time, rng)
+        self._grow(row, time, self._restored(row, time, rng), rng)
         grown = to_batch(self.rollouts, node=node, parent=parent, reference=batch.ref_logp is not None)
-        return grown, self._bill(T - time, 1)
+        return grown, self._bill(time, 1)
 
     def actions(self, batch: Batch, prefixes: Int, k: int, rng: np.random.Generator) -> tuple[Batch, Bill]:
         """See :class:`apportion.evidence.Actor`. What the world makes of the actions is kept for the instruments only."""
@@ -99,7 +106,7 @@ class TabularSampler:
         if r.task.layout == "steps":
             raise OptionError(f"actions are single turns; {r.task.id} has layout 'steps': its turn is the whole answer")
         row, time = (np.repeat(x, k) for x in self._situation(batch, prefixes, "prefix"))
-        fresh = self._grow(row, time, rng)
+        fresh = self._grow(row, time, r.states[row, time], rng)
         whole = to_batch(fresh, logp=batch.logp is not None, reference=batch.ref_logp is not None)
         at = choices(r.task, whole)
         order = np.lexsort((at.time, at.row))  # choices by row, then time: a row has one at every time
@@ -126,20 +133,31 @@ class TabularSampler:
         )  # fmt: skip
         return new, Bill(generated=float(own.sum()))
 
-    def _grow(self, row: Int, time: Int, rng: np.random.Generator) -> Rollouts:
-        """New rollouts that leave those of ``row`` at ``time``; they are appended, and returned by themselves."""
+    def _grow(self, row: Int, time: Int, state: Int, rng: np.random.Generator) -> Rollouts:
+        """New rollouts that leave those of ``row`` at ``time``, in ``state``; they are appended, and returned by themselves."""
         r, T = self.rollouts, self.rollouts.task.horizon
         seeds = rng.integers(2**63, size=row.size, dtype=np.uint64)
         tables = (r.task.kernels, r.task.kernel_of, r.task.context, r.task.policy(r.theta), r.task.success)
-        states, actions, reward = sample(*tables, r.prompt[row], time, r.states[row, time], seeds)
+        states, actions, reward = sample(*tables, r.prompt[row], time, state, seeds)
         actions = np.where(np.arange(T)[None, :] < time[:, None], r.actions[row], actions)
-        states = np.where(np.arange(T + 1)[None, :] <= time[:, None], r.states[row], states)
+        states = np.where(np.arange(T + 1)[None, :] < time[:, None], r.states[row], states)
         new = Rollouts(r.task, r.theta, states, actions, r.prompt[row], r.group[row], reward)
         both = (np.concatenate([getattr(x, n) for x in (r, new)]) for n in ("states", "actions", "prompt", "group", "reward"))
         self.rollouts = Rollouts(r.task, r.theta, *both)
         return new
 
-    def _run(
+    def _run(self, row: Int, time: Int, k: int, rng: np.random.Generator, forced: Int | None = None) -> Float:
+        if not self.restore.noise:  # else each of the k is a restore of its own
+            return self._continue(row, time, self.rollouts.states[row, time], k, rng, forced)
+        row, time = np.repeat(row, k), np.repeat(time, k)
+        forced = None if forced is None else np.repeat(forced, k, axis=0)
+        return self._continue(row, time, self._restored(row, time, rng), 1, rng, forced).reshape(-1, k)
+
+    def _restored(self, row: Int, time: Int, rng: np.random.Generator) -> Int:
+        r = self.rollouts
+        return self.restore.states(r.task, r.theta, r.prompt[row], time, r.states[row, time], rng)
+
+    def _continue(
         self, row: Int, time: Int, state: Int, k: int, rng: np.random.Generator,
         forced: Int | None = None, policy: Float | None = None,
     ) -> Float:  # fmt: skip
@@ -167,9 +185,10 @@ class TabularSampler:
         parent = np.concatenate([np.full((node.shape[0], 1), -1), node[:, :-1]], axis=1)
         return node.ravel(), parent.ravel()
 
-    def _bill(self, left: Int, k: int) -> Bill:
+    def _bill(self, time: Int, k: int) -> Bill:
+        """Of k rollouts from each ``time`` to the end, with what it takes to get there again."""
         task = self.rollouts.task
-        done = float(left.sum() * k)
+        done = float((task.horizon - time).sum() * k)
         if task.layout == "steps":  # a step's lead and echo are written too
             return Bill(generated=done * (task.words.shape[1] + 2))
-        return Bill(generated=done * task.words.shape[1], env_steps=done)
+        return Bill(generated=done * task.words.shape[1], env_steps=done + self.restore.steps(task, time, k))

@@ -20,6 +20,9 @@ from .oracle import oracle, truth
 from .tabular import TURN, Float, Int
 from .world import Rollouts
 
+#: Share of the texts of routine choices that are vivid.
+VIVID = 0.25
+
 
 def exact_credit(rollouts: Rollouts, batch: Batch) -> Credit:
     """The exact advantage A(h, a) of every choice, given what the policy saw."""
@@ -75,15 +78,21 @@ class SimulatedJudge:
     independent: this share of the texts is judged anew at every asking, as a model that samples its
     critiques does: such errors average away in a vote, frozen ones do not. Above 0 it flatters whoever
     asks often, so a row that uses it says so.
+
+    lure: how easily vivid writing takes the judge in. A share ``VIVID`` of the texts of routine choices is vivid (by hash
+    of the text, the same for every judge and policy), and with this chance, frozen per text, the judge calls such
+    a choice decisive: as good as a certain success or as bad as a certain failure, each for half of these texts. It models
+    salience: a plan announced or a mistake bemoaned in words, where nothing was at stake. Texts at forks are read as ever,
+    and ``accuracy`` by itself never misleads about a routine choice, since all actions there are worth the same.
     """
 
     provenance: Provenance = "oracle"
 
-    def __init__(self, rollouts: Rollouts, accuracy: float = 1.0, independent: float = 0.0) -> None:
-        for name, share in (("accuracy", accuracy), ("independent", independent)):
+    def __init__(self, rollouts: Rollouts, accuracy: float = 1.0, independent: float = 0.0, lure: float = 0.0) -> None:
+        for name, share in (("accuracy", accuracy), ("independent", independent), ("lure", lure)):
             if not 0 <= share <= 1:
                 raise OptionError(f"{name} = {share}: expected a share between 0 and 1")
-        self.rollouts, self.accuracy, self.independent = rollouts, accuracy, independent
+        self.rollouts, self.accuracy, self.independent, self.lure = rollouts, accuracy, independent, lure
 
     def score(self, batch: Batch, unit: Axis, rng: np.random.Generator, *, rubric: Rubric | None = None) -> Asked:
         task, made = self.rollouts.task, level(self.rollouts.task)
@@ -103,6 +112,10 @@ class SimulatedJudge:
         if rubric is not None and rubric.asks == "correctness":
             low, span = here.min(axis=1), np.ptp(here, axis=1)
             chosen = np.where(span > 1e-9, (chosen - low) / np.maximum(span, 1e-9), 1.0)
+        if self.lure:
+            vivid, taken_in, praised = (frozen_uniform(seen, action, np.int64(i)) for i in (2, 3, 4))
+            lured = (vivid < VIVID) & (taken_in < self.lure) & ~task.fork[prompt, time]
+            chosen, lost = np.where(lured, praised < 0.5, chosen), np.where(lured, praised >= 0.5, lost)
         if batch.count(unit) != chosen.size:
             owner = batch.within(made, unit)
             chosen, lost = (
