@@ -264,3 +264,17 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BenchError, match="not readable as Parquet"):
         summarise(tmp_path)
+
+
+def test_where_the_exact_gradient_is_rounding_nothing_is_compared_with_it(tmp_path: Path) -> None:
+    flat = {"inner": 1e-27, "norm2": 1e-3, "truth2": 3e-27, "price": 1.0}
+    found = summarise(make(tmp_path, gradient("rloo", 64, flat) + gradient("grpo", 64, flat) + learning("rloo", [5.0] * SEEDS)))
+    assert found["gradient"] == []
+    assert [r for r in found["aggregate"] if r["score"] == "alignment"] == []
+
+
+def test_a_goal_that_stands_before_training_tells_nothing_of_learning(tmp_path: Path) -> None:
+    rows = learning("rloo", [0.0] * SEEDS) + learning("grpo", [0.0] * SEEDS) + noisy("rloo", 64, 1.0) + noisy("grpo", 64, 1.0)
+    found = summarise(make(tmp_path, rows))
+    assert found["learning"] == []
+    assert {r["by"] for r in found["ranking"]} == {"gradient"}

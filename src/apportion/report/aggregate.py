@@ -22,7 +22,7 @@ import numpy as np
 
 from ..bench.aggregate import estimate, improvement, optimality_gap, overall_iqm, performance_profile
 from ..bench.statistics import Float
-from .gradient import REFERENCE
+from .gradient import REFERENCE, is_flat
 from .learning import Cell, chosen_settings, expected_cost, seed_costs
 from .numbers import store
 from .read import Run
@@ -94,7 +94,7 @@ def _alignment(run: Run, batch: int | None) -> dict[tuple[str, str], Float]:
     """rho of every seed at this batch, by (method, task); an update of length 0 scores 0."""
     found: dict[tuple[str, str], Float] = {}
     for (method, task, size, _), cell in run.values.get("gradient", {}).items():
-        if size != batch or not {"inner", "norm2", "truth2"} <= set(cell):
+        if size != batch or not {"inner", "norm2", "truth2"} <= set(cell) or is_flat(cell):
             continue
         length = np.sqrt(np.maximum(cell["norm2"] * cell["truth2"], 0.0))
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -23,10 +23,14 @@ from .read import Run
 
 REFERENCE = "rloo"
 EXACT = 1e-12  # an NSR below this is rounding: the update is the exact gradient
+FLAT = 1e-18  # |g*|^2 below this is rounding: the policy is sure of itself, and there is nothing to point at
 
 
 def gradient_rows(run: Run, index: Int) -> list[dict[str, Any]]:
-    """One row per (task, method, batch): rho, verdict, nsr, multiplier, net, price, gains and bias."""
+    """One row per (task, method, batch): rho, verdict, nsr, multiplier, net, price, gains and bias.
+
+    None where the exact gradient is 0: the pairs of the witness family, whose policies are sure of all they do.
+    """
     cells = run.values.get("gradient", {})
     weights = resample_weights(index)
     constants = {task: rloo_constant(run, task, weights) for task in run.tasks}
@@ -35,7 +39,7 @@ def gradient_rows(run: Run, index: Int) -> list[dict[str, Any]]:
         for method in run.methods():
             for batch in run.batches():
                 cell = cells.get((method, task, batch, 0.0))
-                if cell is not None:
+                if cell is not None and not is_flat(cell):
                     base = cells.get((REFERENCE, task, batch, 0.0))
                     row = {"task": task, "method": method, "batch": batch}
                     row |= _quality(method, batch, cell, base, constants[task], weights) | _bias(cell, weights)
@@ -43,6 +47,12 @@ def gradient_rows(run: Run, index: Int) -> list[dict[str, Any]]:
                         row["bias_rescaled"] = dict(NOTHING)  # no common factor to take out
                     rows.append(row)
     return rows
+
+
+def is_flat(cell: Mapping[str, Float]) -> bool:
+    """Whether the exact gradient of this cell is nothing but rounding, so that no update can be compared with it."""
+    truth2 = cell.get("truth2", np.array([np.nan]))
+    return bool(np.nanmax(truth2) < FLAT) if not np.isnan(truth2).all() else False
 
 
 def rloo_constant(run: Run, task: str, weights: Float) -> Float:
