@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import ApportionError
-from . import assign, checklist, conformance, doctor, inspect, inventory, lens, methods
+from . import assign, card, checklist, conformance, doctor, inspect, inventory, lens, methods
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -52,4 +52,5 @@ def _app() -> typer.Typer:
     if importlib.util.find_spec("apportion.cli.bench"):
         app.add_typer(importlib.import_module("apportion.cli.bench").app, name="bench")
     app.add_typer(checklist.app, name="checklist")
+    app.add_typer(card.app, name="card")
     return app
