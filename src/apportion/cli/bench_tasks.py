@@ -27,6 +27,7 @@ def tasks_command(
     ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help="Print the records of these.", autocompletion=_task_ids)
     ] = None,
+    sweeps: Annotated[bool, typer.Option("--sweeps", help="List the knobs and, of each, the tasks it moves through.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a task's record.")] = False,
     export: Annotated[Path | None, typer.Option(help="Write arrays and records into this folder; default: of all.")] = None,
     as_json: AsJson = False,
@@ -38,6 +39,9 @@ def tasks_command(
         from ..bench.metadata import schema as of_record
 
         typer.echo(json.dumps(of_record(), indent=1))
+        return
+    if sweeps:
+        _sweeps(as_json)
         return
     if export is not None:
         from ..bench.export import export as write
@@ -66,6 +70,27 @@ def tasks_command(
     table.add_column("prompts", justify="right")
     for task in found.values():
         table.add_row(task.id, task.title, ", ".join(task.tags), str(task.horizon), str(task.prompts))
+    stdout().print(table)
+
+
+def _sweeps(as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from ..bench.sweeps import SWEEPS, said
+
+    if as_json:
+        listed = [{**asdict(s), "points": [{"value": value, "task": task} for value, task in s.points]} for s in SWEEPS.values()]
+        typer.echo(json.dumps(listed, indent=1))
+        return
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("knob", no_wrap=True)
+    for name in ("what moves", "separates", "points"):
+        table.add_column(name, overflow="fold")
+    for s in SWEEPS.values():
+        table.add_row(s.knob, s.title, s.separates, ", ".join(said(value) for value, _ in s.points))
     stdout().print(table)
 
 

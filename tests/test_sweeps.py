@@ -1,0 +1,64 @@
+"""Sweeps: their tasks exist, one knob moves along each, and all of it can be listed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from apportion.bench.sweeps import SWEEPS
+from apportion.bench.tasks import find
+from apportion.cli import main
+
+#: What may differ between the definitions of a sweep's tasks; where the forks stand follows from the horizon.
+MOVES = {
+    "horizon": {"horizon", "forks"}, "forks": {"forks"}, "position": {"forks"}, "gap": {"gap"}, "drift": {"drift"},
+    "flip": {"flip"}, "recover": {"recover"}, "delay": {"forks"}, "unseen": {"unseen"},
+    "observability": {"unseen", "aliased", "hidden"}, "routine-entropy": {"routine_entropy"},
+    "entropy-alignment": {"routine_entropy", "fork_entropy"}, "rooms": {"rooms"}, "tokens": {"tokens"},
+    "policy-strength": {"trained"}, "interaction": {"kind", "forks"}, "steps": {"horizon", "forks"}, "answer-tokens": {"tokens"},
+    "turns": {"horizon", "forks", "types"}, "reversibility": {"ruinous"}, "errand-tokens": {"tokens"}, "revisits": {"rooms"},
+    "trap-length": {"horizon"}, "trap-strength": {"habit"}, "memory-gap": {"gap"}, "delayed-effect": {"horizon", "kind"},
+    "umbrella": {"horizon", "kind"},  # a classical task has its id for a kind
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("knob", sorted(MOVES))
+def test_one_knob_moves_and_everything_else_stays(knob: str) -> None:
+    tasks = [find(id_) for _, id_ in SWEEPS[knob].points]
+    assert len(tasks) >= 3
+    assert len({t.id for t in tasks}) == len(tasks)
+    assert {(t.prompts, t.actions, t.layout, t.family) for t in tasks} == {
+        (tasks[0].prompts, tasks[0].actions, tasks[0].layout, tasks[0].family)
+    }
+    keys = {key for t in tasks for key in t.definition}
+    moved = {key for key in keys if len({json.dumps(t.definition.get(key)) for t in tasks}) > 1}
+    assert moved
+    assert moved <= MOVES[knob]
+
+
+def test_numbers_are_in_order_and_words_stand_once() -> None:
+    for sweep in SWEEPS.values():
+        values = [value for value, _ in sweep.points]
+        kinds = {type(value) for value in values}
+        assert kinds in ({float}, {str}), sweep.knob
+        assert len(set(values)) == len(values)
+        if kinds == {float}:
+            assert (np.diff(np.array(values, dtype=np.float64)) > 0).all(), sweep.knob
+        assert find(sweep.points[0][1]).title
+
+
+def test_the_command_lists_every_sweep(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--sweeps"], ["--sweeps", "--json"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["bench", "tasks", *words])
+        assert ended.value.code == 0
+        out = capsys.readouterr().out
+        if "--json" in words:
+            listed = {row["knob"]: row for row in json.loads(out)}
+            assert set(listed) == set(SWEEPS)
+            assert listed["gap"]["points"][0] == {"value": 0.05, "task": "bifurcation/gap-0.05"}
+        else:
+            assert all(knob in out for knob in SWEEPS)
+            assert "1,048,576" in out
