@@ -24,7 +24,9 @@ QUICK = {
     "one-decides-update": "holds",
     "smearing": "holds",
     "restored-contrasts-unbiased": "holds",
+    "logs-leave-the-sign-open": "holds",
     "leave-one-out-under-redundancy": "holds",
+    "sum-form-is-hacked": "holds only when",
     "plain-baseline-collapse": "holds",
     "per-turn-baselines-biased": "holds",
     "hindsight-blind-in-failure": "holds",
@@ -77,7 +79,7 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_the_command_prints_numbers_beside_what_was_claimed(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed(capsys, "leave-one-out-under-redundancy", "--seeds", "2")
     assert "-> holds" in out
-    assert "Shapley value of player 1: 0.5, claimed 0.5" in out
+    assert "Shapley value of each: 0.5, claimed 0.5" in out
     [data] = json.loads(printed(capsys, "smearing", "--seeds", "2", "--json"))
     assert data["verdict"] == "holds"
     assert data["command"] == "apportion bench claims smearing --seeds 2"

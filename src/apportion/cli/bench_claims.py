@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as _json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +25,10 @@ def _ids(incomplete: str) -> Iterator[str]:
 def claims(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Default: all.", autocompletion=_ids)] = None,
     seeds: Annotated[int, typer.Option(help="How often each experiment is repeated; intervals are over them.")] = 10,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write what was found to this JSON file.")] = None,
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", metavar="RUN", help="Store it in this run folder, for its report to show.")
+    ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="List the claims and run nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -31,21 +36,41 @@ def claims(
     from rich.console import Console
 
     from ..bench.claims import CLAIMS, run
+    from ..bench.claims.record import document, row
+    from ..bench.store import write_bytes
 
     if only_list:
-        rows: list[dict[str, Any]] = [{"id": c.id, "claim": c.statement, "source": c.source} for c in CLAIMS.values()]
+        rows = [{"id": c.id, "claim": c.statement, "source": c.source, "experiment": c.experiment} for c in CLAIMS.values()]
         typer.echo(
             _json.dumps(rows, indent=1) if as_json else "\n".join(f"{r['id']}\n  {r['claim']} ({r['source']})" for r in rows)
         )
         return
+    targets = _targets(out, run_folder)
     with Console(stderr=True).status("claims") as status:
-        found = []
+        found: list[dict[str, Any]] = []
         for claim, finding in run(ids or (), seeds=seeds, say=lambda id_: status.update(f"claim {id_}")):
-            found.append((claim, finding))
+            found.append(row(claim, finding, seeds))
             if not as_json:
                 typer.echo(_text(claim, finding))
+    for path in targets:
+        write_bytes(path, document(found))
     if as_json:
-        typer.echo(_json.dumps([_data(claim, finding, seeds) for claim, finding in found], indent=1))
+        typer.echo(_json.dumps(found, indent=1))
+    for path in targets:
+        typer.echo(f"written: {path}", err=as_json)
+
+
+def _targets(out: Path | None, run_folder: Path | None) -> list[Path]:
+    """Where the findings go, looked at before anything is run."""
+    from ..bench.claims.record import FILE
+    from ..errors import BenchError
+
+    if run_folder is not None and not (run_folder / "manifest.json").is_file():
+        raise BenchError(f"--run {run_folder}: no manifest.json here; expected a run folder made by 'apportion bench run --out'")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        what = "a folder" if out.is_dir() else f"in {out.parent}, which does not exist"
+        raise BenchError(f"--out {out}: is {what}; expected the name of a file in a folder that exists")
+    return [path for path in (out, run_folder and run_folder / FILE) if path is not None]
 
 
 def _text(claim: Claim, finding: Finding) -> str:
@@ -59,18 +84,3 @@ def _number(number: Number) -> str:
     if not math.isnan(number.low):
         shown += f" [{number.low:.4g}, {number.high:.4g}]"
     return shown if number.claimed is None else f"{shown}, claimed {number.claimed:.4g}"
-
-
-def _data(claim: Claim, finding: Finding, seeds: int) -> dict[str, Any]:
-    def plain(x: float | None) -> float | None:
-        return None if x is None or not math.isfinite(x) else x
-
-    return {
-        "id": claim.id, "claim": claim.statement, "source": claim.source, "verdict": finding.verdict,
-        "when": finding.when or None, "seeds": seeds,
-        "numbers": [
-            {"what": n.what, "value": plain(n.value), "low": plain(n.low), "high": plain(n.high), "claimed": plain(n.claimed)}
-            for n in finding.numbers
-        ],
-        "command": f"apportion bench claims {claim.id} --seeds {seeds}",
-    }  # fmt: skip

@@ -11,17 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 from ...errors import BenchError
 from .. import catalog
 from .continuations import CLAIMS as _continuations
+from .exploit import CLAIMS as _exploit
 from .finding import Claim, Finding
 from .games import CLAIMS as _games
 from .gradients import CLAIMS as _gradients
 from .groups import CLAIMS as _groups
 from .hindsight import CLAIMS as _hindsight
 from .learning import CLAIMS as _learning
+from .restored import CLAIMS as _restored
+from .selection import CLAIMS as _selection
 from .signal import CLAIMS as _signal
 
-CLAIMS: dict[str, Claim] = {
-    claim.id: claim for some in (_signal, _continuations, _games, _groups, _hindsight, _gradients, _learning) for claim in some
-}
+_ALL = (
+    _signal, _continuations, _restored, _games, _groups, _hindsight, _gradients, _selection, _exploit, _learning,
+)  # fmt: skip
+CLAIMS: dict[str, Claim] = {claim.id: claim for some in _ALL for claim in some}
 
 
 def run(ids: Sequence[str] = (), *, seeds: int = 10, say: Callable[[str], None] | None = None) -> Iterator[tuple[Claim, Finding]]:

@@ -33,6 +33,10 @@ class Number:
             return abs(self.value - self.claimed) <= 1e-3
         return self.low <= self.claimed <= self.high
 
+    def within(self, tolerance: float) -> bool:
+        """Whether it lies this near to what was claimed: a rule that few seeds break by chance no more than many do."""
+        return self.claimed is not None and abs(self.value - self.claimed) <= tolerance
+
     @property
     def above(self) -> bool:
         """Whether it is surely above 0."""
@@ -55,12 +59,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """id: its name on the command line. statement: what is claimed. source: by whom. test: seeds -> finding."""
+    """id: its name on the command line. statement: what is claimed. source: by whom. test: seeds -> finding.
+
+    experiment: what is done to find out, and the rule of the verdict, in a sentence or two.
+    """
 
     id: str
     statement: str
     source: str
     test: Callable[[int], Finding]
+    experiment: str
 
 
 def over_seeds(what: str, values: Sequence[float], claimed: float | None = None) -> Number:

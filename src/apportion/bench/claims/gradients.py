@@ -1,4 +1,4 @@
-"""What an update is worth beside RLOO's, as one knob of the task is turned."""
+"""What an update is worth beside RLOO's, as states recur or not."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from .finding import Claim, Finding, Number, over_seeds
 #: The batch whose updates are compared, and another from which their noise is learned.
 BATCH, OTHER = 256, 64
 SETTINGS = Settings(gradient=Gradient(batch_sizes=(OTHER, BATCH), replicates=(8, 6)))
+#: Look-alikes of every situation: with one states always recur, with many hardly.
+ROOMS = ((1, "states always recur"), (32, "states hardly recur"))
 
 
 def worth(id_: str, task: Task, seed: int) -> float:
@@ -28,45 +30,30 @@ def worth(id_: str, task: Task, seed: int) -> float:
     return float(noise[0] / noise[1])
 
 
-def _log_worth(what: str, id_: str, task: Task, seeds: int) -> Number:
+def log_worth(what: str, id_: str, task: Task, seeds: int) -> Number:
+    """Mean log of :func:`worth`: above 0 the update is cleaner than RLOO's."""
     return over_seeds(
         f"log of what {what} is worth in RLOO's", [float(np.log(max(worth(id_, task, s), 1e-3))) for s in range(seeds)]
     )
 
 
 def revisits(seeds: int) -> Finding:
-    numbers = []
-    for rooms, what in ((1, "states always recur"), (64, "states hardly recur")):
-        task = bifurcation(f"claims/rooms-{rooms}", horizon=20, rooms=rooms, title=what)
-        numbers.append(_log_worth(f"GiGPO's update where {what}", "gigpo", task, seeds))
-    often, seldom = numbers
+    tasks = {what: bifurcation(f"claims/rooms-{rooms}", horizon=20, rooms=rooms, title=what) for rooms, what in ROOMS}
+    numbers = [log_worth(f"GiGPO's update where {what}", "gigpo", task, seeds) for what, task in tasks.items()]
+    numbers += [log_worth(f"Pooled TD's where {what}", "pooled_td", task, seeds) for what, task in tasks.items()]
+    often, seldom = numbers[:2]
     if often.above and not seldom.above:
         return Finding("holds only when", tuple(numbers), "the batch comes back to the same states")
     return Finding("holds" if often.above else "does not hold", tuple(numbers))
 
 
-def entropy(seeds: int) -> Finding:
-    numbers = []
-    for routine, fork, what in ((0.6, 1.0, "unsure where it matters"), (1.0, 0.6, "sure where it matters")):
-        task = bifurcation(f"claims/{what.split()[0]}", horizon=20, routine_entropy=routine, fork_entropy=fork, title=what)
-        numbers.append(_log_worth(f"CARL's update where the policy is {what}", "carl", task, seeds))
-    aligned, misaligned = numbers
-    if aligned.above and not misaligned.above:
-        return Finding("holds only when", tuple(numbers), "the policy is unsure where it matters, and sure elsewhere")
-    return Finding("holds" if aligned.above and misaligned.above else "does not hold", tuple(numbers))
-
-
 CLAIMS = (
     Claim(
         "anchor-states",
-        "Groups of equal states give cleaner updates at no cost.",
+        "Comparing returns within groups of equal states gives cleaner updates at no cost.",
         "GiGPO (2505.10978)",
         revisits,
-    ),
-    Claim(
-        "entropy-finds-what-matters",
-        "Training on the actions at which the policy is unsure gives cleaner updates.",
-        "CARL (2512.04949)",
-        entropy,
+        "Three forks in 20 turns, without look-alikes and with 32 of every situation: GiGPO's update against RLOO's of as many "
+        "rollouts, and beside it Pooled TD, which chains the values of the same groups instead. The verdict is GiGPO's",
     ),
 )

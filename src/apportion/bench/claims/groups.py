@@ -74,11 +74,13 @@ CLAIMS = (
         "Counterfactual credit against a plain group baseline is GRPO with another learning rate.",
         "card of CCPO (2603.21563), from its code",
         collapse,
+        "Random outcomes of a team of two; correlation of CCPO's credit of the helper with GRPO's without its spread",
     ),
     Claim(
         "per-turn-baselines-biased",
         "Rewards centred per turn index mislead where the policy decides how long it goes on: they can push the wrong way.",
         "cards of DeltaBelief-RL and A2TGPO, from their formulas",
         stopping,
+        "A choice between stopping and a coin: the expected update of its logit over all groups of four rollouts, exactly",
     ),
 )

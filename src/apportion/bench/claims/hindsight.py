@@ -33,5 +33,6 @@ CLAIMS = (
         "HCAPO tells no step from another inside a rollout without reward, even with exact hindsight.",
         "card of HCAPO (2603.08754), from its formula",
         blind,
+        "HCAPO with exact hindsight on a task with three forks: spread of the credit within each rollout of a mixed group",
     ),
 )

@@ -61,11 +61,15 @@ CLAIMS = (
         "Returns as the minimum of process rewards resist a flawed judge better than their sum.",
         "PURE (2504.15275)",
         hacking,
+        "PURE with frozen random errors of a judge right on 80 % of texts and no verified outcome: share of the gain won by "
+        "training, both forms on the same seeds",
     ),
     Claim(
         "echo-trap",
         "With one reward an episode, training collapses into repeating a safe action.",
         "RAGEN (2504.20073)",
         echo,
+        "Training with RLOO and with exact credit where a safe action can be repeated: share of the gain won, for a plan of "
+        "three steps and for one hardly ever finished at first",
     ),
 )

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from .finding import Claim, Finding, over_seeds
+from .finding import Claim, Finding, over_seeds, said
 
 Structure = Literal["equal shares", "sum of effects", "one decides"]
 HORIZONS = (1, 10, 100)
@@ -55,7 +55,7 @@ def whole_update(seeds: int) -> Finding:
             variance = credit.var() + 0.25 * (T - 1)  # each other unit adds the variance of (R - b) times a fair sign
             found.append(float(credit.mean() ** 2 / variance))
         numbers.append(over_seeds(f"{T} turns", found, 0.16 / (0.09 + 0.25 * (T - 1))))
-    return Finding("holds" if all(n.agrees for n in numbers) else "does not hold", tuple(numbers))
+    return said(all(n.within(0.03 * (n.claimed or 1.0)) for n in numbers), numbers)
 
 
 CLAIMS = (
@@ -64,11 +64,14 @@ CLAIMS = (
         "With one reward at the end, the signal of a single action is about 100 times worse at 100 turns.",
         "survey 2604.09459, section on long horizons",
         falls,
+        "Signal over noise of REINFORCE for the first of T fair signs under three structures of credit, at 10 and at 100 turns; "
+        "the claim is about amplitudes and holds where the loss is tenfold or more",
     ),
     Claim(
         "one-decides-update",
         "Where one unit decides, its own signal stays and that of the whole update falls as .16/(.09 + .25 (T - 1)).",
         "design note of this project",
         whole_update,
+        "Simulated power of the mean update over its variance at 1, 10 and 100 turns, beside the closed form",
     ),
 )
