@@ -1,0 +1,188 @@
+"""A chat endpoint that many questions are put to at once: retried, timed, kept on disk and within a limit.
+
+Requests, retries with exponential backoff (which heed Retry-After) and timeouts are the openai package's, the cache is
+diskcache's. An answer is kept under the digest of all that it depends on, so that a run which stopped half-way goes on
+where it was and nothing is paid for twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import ApportionError, OptionError
+
+Message = Mapping[str, str]
+Watch = Callable[[int, int], None]
+
+
+class EndpointError(ApportionError, RuntimeError):
+    """The endpoint did not answer, or a limit was reached; what was answered before is kept."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What may be spent in the life of an :class:`Endpoint`; None is no limit. Answers from the cache cost nothing.
+
+    calls: requests that were answered. tokens: read and written. Requests already on their way when a limit is reached are
+    paid for: at most ``concurrency`` of them.
+    """
+
+    calls: int | None = None
+    tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("calls", "tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"limit: {name} = {value}: expected at least 1, or None for no limit")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer. ``finish``: why it ended ("length": it was cut off). ``cached``: it cost nothing this time."""
+
+    text: str
+    finish: str | None
+    read: int
+    written: int
+    cached: bool = False
+
+
+@dataclass
+class Spent:
+    """What was asked of the endpoint so far."""
+
+    calls: int = 0
+    read: int = 0
+    written: int = 0
+    cached: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+
+class Endpoint:
+    """One model behind ``base_url`` (with its ``/v1``).
+
+    key: default: the environment's OPENAI_API_KEY, "none" where there is none. sampling: temperature, top_p, max_tokens
+    and whatever else the endpoint takes with each request. concurrency: requests at a time. timeout: seconds for one
+    request. retries: of a request that timed out, was refused for load (429) or met a broken server (5xx). cache: a folder,
+    or None to keep nothing.
+
+    Raises OptionError where the package is missing or a number makes no sense, before anything is sent.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        key: str | None = None,
+        sampling: Mapping[str, Any] | None = None,
+        concurrency: int = 8,
+        timeout: float = 120.0,
+        retries: int = 5,
+        cache: str | Path | None = None,
+        limit: Limit | None = None,
+    ) -> None:
+        for name, value, least in (("concurrency", concurrency, 1), ("timeout", timeout, 1e-3), ("retries", retries, 0)):
+            if not value >= least:
+                raise OptionError(f"{name} = {value}: expected at least {least:g}")
+        try:
+            import diskcache
+            import openai
+        except ImportError as error:
+            raise OptionError(f"an endpoint needs {error.name}: pip install 'apportion[endpoint]'") from None
+        import os
+
+        self.base_url, self.model, self.sampling = base_url, model, dict(sampling or {})
+        self.concurrency, self.limit, self.spent = concurrency, limit or Limit(), Spent()
+        given = key or os.environ.get("OPENAI_API_KEY") or "none"
+        self._client = openai.OpenAI(base_url=base_url, api_key=given, timeout=timeout, max_retries=retries)
+        # JSON, not pickle: nothing in the folder can run
+        self._cache = None if cache is None else diskcache.Cache(str(cache), disk=diskcache.JSONDisk, eviction_policy="none")
+
+    def ask(self, messages: Sequence[Message], *, sample: int = 0, **more: Any) -> Reply:
+        """One answer. sample: number of the answer, where several of the same question are wanted. more: sampling."""
+        request = {"model": self.model, "messages": [dict(m) for m in messages], **self.sampling, **more}
+        name = hashlib.sha256(json.dumps([self.base_url, request, sample], sort_keys=True).encode()).hexdigest()
+        known = None if self._cache is None else self._cache.get(name)
+        if known is not None:
+            with self.spent.lock:
+                self.spent.cached += 1
+            return Reply(**known, cached=True)
+        self._within()
+        reply = self._send(request)
+        with self.spent.lock:
+            self.spent.calls += 1
+            self.spent.read += reply.read
+            self.spent.written += reply.written
+        if self._cache is not None:
+            self._cache.set(name, {"text": reply.text, "finish": reply.finish, "read": reply.read, "written": reply.written})
+        return reply
+
+    def ask_all(self, questions: Sequence[Sequence[Message]], *, watch: Watch | None = None, **more: Any) -> list[Reply]:
+        """One answer to each, ``concurrency`` at a time, in order; the same question asked twice is answered twice.
+
+        The first failure stops what was not begun and is raised when what was has ended; answers until then are in the cache.
+        """
+        seen: dict[str, int] = {}
+        samples = []
+        for question in questions:
+            text = json.dumps([dict(m) for m in question], sort_keys=True)
+            samples.append(seen.get(text, 0))
+            seen[text] = samples[-1] + 1
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            jobs = [pool.submit(self.ask, q, sample=i, **more) for q, i in zip(questions, samples, strict=True)]
+            try:
+                for done, job in enumerate(as_completed(jobs), 1):
+                    job.result()
+                    if watch:
+                        watch(done, len(jobs))
+            except BaseException as error:
+                for job in jobs:
+                    job.cancel()
+                if isinstance(error, EndpointError):
+                    answered = sum(j.done() and not j.cancelled() and j.exception() is None for j in jobs)
+                    kept = (
+                        "they are in the cache: the same call goes on" if self._cache is not None else "give cache= to keep them"
+                    )
+                    raise EndpointError(f"{error} ({answered} of {len(jobs)} were answered; {kept})") from None
+                raise
+        return [job.result() for job in jobs]
+
+    def _within(self) -> None:
+        with self.spent.lock:
+            used = {"calls": self.spent.calls, "tokens": self.spent.read + self.spent.written}
+        for name, value in used.items():
+            most = getattr(self.limit, name)
+            if most is not None and value >= most:
+                raise EndpointError(f"the limit of {most:,} {name} is reached; raise limit= to go on")
+
+    def _send(self, request: Mapping[str, Any]) -> Reply:
+        import openai
+
+        try:
+            got = self._client.chat.completions.create(**request)
+        except openai.OpenAIError as error:
+            raise EndpointError(f"{self.base_url}: {type(error).__name__}: {_short(error)}") from None
+        except ValueError as error:  # a body that is no JSON
+            raise EndpointError(f"{self.base_url}: its answer cannot be read: {_short(error)}") from None
+        choices = getattr(got, "choices", None)
+        text = getattr(getattr(choices[0], "message", None), "content", None) if choices else None
+        if not isinstance(text, str):
+            raise EndpointError(f"{self.base_url}: its answer holds no text: {_short(got)}")
+        usage = getattr(got, "usage", None)
+        read, written = (int(getattr(usage, n, 0) or 0) for n in ("prompt_tokens", "completion_tokens"))
+        finish = getattr(choices[0], "finish_reason", None) if choices else None
+        return Reply(text, finish, read, written)
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 200 else text[:197] + "..."
