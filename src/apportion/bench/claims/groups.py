@@ -34,7 +34,7 @@ def collapse(seeds: int) -> Finding:
         over_seeds("correlation with GRPO, counterfactual averaged over the prompt", found, 1.0),
         over_seeds("correlation with GRPO, each rollout's own counterfactual", paired),
     ]
-    return said(abs(numbers[0].value - 1) < 1e-9 and numbers[1].high < 0.999, numbers)
+    return said(abs(numbers[0].value - 1) < 1e-9 and numbers[1].value < 0.95, numbers)
 
 
 #: Reward per turn and chance of: stopping at once, going on and losing, going on and winning.
