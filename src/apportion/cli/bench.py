@@ -151,7 +151,7 @@ def _show(folder: Path, page: Path | None, json: bool) -> None:
     if page is not None:
         from ..report import write_report
 
-        page = write_report(folder, page)
+        page = write_report(folder, page, summary=summary)
     if json:
         typer.echo(_json.dumps(summary, indent=1))
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .numbers import digits, load
+from .numbers import load, ratio
 
 #: What a family asks of credit assignment; families of other people's tasks have no sentence here.
 ASKS: Mapping[str, tuple[str, str]] = {
@@ -22,7 +22,7 @@ ASKS: Mapping[str, tuple[str, str]] = {
 
 
 def family_cards(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per family of the run: id, slug, title, asks, tasks (id and slug), best (a sentence per score)."""
+    """One row per family of the run: id, slug, title, asks, tasks (id and slug), best (one method per score)."""
     cards = []
     for id_ in dict.fromkeys(str(t.get("family", "")) for t in summary["tasks"]):
         title, asks = ASKS.get(id_, (id_ or "no family", ""))
@@ -31,24 +31,37 @@ def family_cards(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return cards
 
 
-def _best(summary: Mapping[str, Any], family: str) -> list[str]:
-    """The method without oracle with the highest interquartile mean of each score, with its interval.
+#: Score -> what it is in a table.
+SCORES: Mapping[str, str] = {"speed": "by learning", "alignment": "by gradient"}
 
-    Methods that were not measured on every task of the family are left out: they would win by choosing.
+
+def _best(summary: Mapping[str, Any], family: str) -> dict[str, dict[str, Any] | None]:
+    """Score -> the method without oracle with the highest interquartile mean, with its interval; None where there is none.
+
+    Methods that were not measured on every task of the family are left out: they would win by choosing. So are scores of
+    0: of runs that never got there none is best. beats: whether the interval of its chance to beat RLOO lies above half.
     """
     names = {m["id"]: m["name"] for m in summary["methods"]}
-    lines = []
-    for score, what in (("speed", "learning, RLOO’s cost over its own"), ("alignment", "alignment with the exact gradient")):
+    found: dict[str, dict[str, Any] | None] = {}
+    for score in SCORES:
         rows = [
             r for r in summary["aggregate"]
             if r["family"] == family and r["score"] == score and not r["oracle"] and len(r["tasks"]) == r["of"]
-            and r["iqm"]["value"] is not None
+            and load(r["iqm"]["value"]) > 0
         ]  # fmt: skip
-        if rows:
-            best = max(rows, key=lambda r: load(r["iqm"]["value"]))
-            value, low, high = (digits(load(best["iqm"][k])) for k in ("value", "low", "high"))
-            lines.append(f"{names[best['method']]}: {value} ({low} to {high}), {what}")
-    return lines
+        best = max(rows, key=lambda r: load(r["iqm"]["value"]), default=None)
+        found[score] = None
+        if best is not None:
+            value, low, high = (_said(score, load(best["iqm"][k])) for k in ("value", "low", "high"))
+            found[score] = {
+                "name": names[best["method"]], "slug": slug(best["method"]), "beats": load(best["poi"]["low"]) > 0.5,
+                "figure": ("at least " if best["bound"] else "") + value, "interval": f"{low} to {high}",
+            }  # fmt: skip
+    return found
+
+
+def _said(score: str, value: float) -> str:
+    return ratio(value) if score == "speed" else f"{value:.2f}".replace("-", "−")
 
 
 def slug(id_: str) -> str:

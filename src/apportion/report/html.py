@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..pages.embed import write_text
 from .compact import compact
@@ -22,9 +24,13 @@ SCRIPTS = (
 )  # fmt: skip
 
 
-def write_report(run_dir: str | Path, out: str | Path) -> Path:
-    """Write the report of a run folder to ``out``; nothing is written when the folder cannot be read."""
-    run, summary = read_run(run_dir), summarise(run_dir)
+def write_report(run_dir: str | Path, out: str | Path, *, summary: Mapping[str, Any] | None = None) -> Path:
+    """Write the report of a run folder to ``out``; nothing is written when the folder cannot be read.
+
+    summary: what :func:`summarise` found in it, where that is at hand already.
+    """
+    run = read_run(run_dir)
+    summary = summarise(run_dir) if summary is None else summary
     lens, left_out = fit_budget(check_lens(run.lens)) if run.lens else ({"tasks": []}, 0)
     lens = {**lens, "titles": {m["id"]: m["name"] for m in summary["methods"]}}
     pages = {"methods": method_pages(run, summary), "tasks": task_pages(run, summary), "families": family_cards(summary)}

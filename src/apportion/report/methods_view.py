@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,10 @@ ASKS: Mapping[str, str] = {
     "forks": "where the forks are (the truth)",
     "truth": "the truth itself",
 }
+
+
+#: Emphasis and code marks of a docstring's first line.
+_MARKS = re.compile(r"(?<!\w)[*`]+(?=\w)|(?<=\w)[*`]+(?!\w)")
 
 
 def method_pages(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +69,8 @@ def _known(id_: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if spec is not None:
         found |= {
-            "summary": spec.summary, "unit": spec.unit, "cost": spec.cost, "status": spec.status, "unbiased": spec.unbiased,
+            "summary": _MARKS.sub("", spec.summary), "unit": spec.unit, "cost": spec.cost, "status": spec.status,
+            "unbiased": spec.unbiased,
             "reads": sorted(spec.reads), "may_read": sorted(spec.may_read), "evidence": dict(spec.evidence),
         }  # fmt: skip
     if record is not None:

@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,10 @@ class Run:
 
     def batches(self) -> tuple[int, ...]:
         """Batch sizes the gradient was measured at, smallest first."""
+        return self._batches
+
+    @cached_property
+    def _batches(self) -> tuple[int, ...]:
         return tuple(sorted({key[2] for key in self.values.get("gradient", {})}))
 
 

@@ -36,7 +36,7 @@ _VIEWS = (
     View("methods", "Methods", "Methods", ("filter",), "What each method is, needs and costs; where it shines and fails."),
     View("tasks", "Tasks", "Tasks", about="What is asked of a method, and the exact facts of each task."),
     View("learning", "Learning", "Learning", ONE, "What it costs to train a policy with each method, on every task."),
-    View("gradient", "Gradient", "What one batch is worth", ALL, "How clean an update is, and what of its error is bias."),
+    View("gradient", "Gradient", "How clean is the update?", ALL, "How clean an update is, and what of its error is bias."),
     View("cost", "Cost", "Worth against price", ALL, "What each method asks for, and what that buys."),
     View("identification", "Identification", "Does the credit point at the right turns?", ONE,
          "How much the credit itself resembles the truth."),

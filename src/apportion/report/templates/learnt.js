@@ -5,7 +5,7 @@
   const percent = (v) => (v === null || v === undefined ? "–" : `${Math.round(100 * num(v))} %`);
   const COLUMNS = [
     { key: "cost", label: "cost", hint: "expected total cost in price units, failed runs included", value: (r) => value(r.row, "cost"), text: (r) => short(r.row.cost.value), sub: (r) => (num(r.row.cost.value) === Infinity ? `spent ${short(r.row.spent)}` : span(r.row.cost)) },
-    { key: "speedup", label: "vs RLOO", hint: "how many times cheaper than RLOO", down: true, value: (r) => speed(r.row), text: (r) => speedup(r.row), sub: (r) => (r.row.method === "rloo" || r.row.at_most !== null ? "" : span(r.row.speedup, times)) },
+    { key: "speedup", label: "vs RLOO", hint: "how many times cheaper than RLOO", down: true, value: (r) => speed(r.row), text: (r) => speedup(r.row), sub: (r) => (r.row.method === "rloo" || !Number.isFinite(value(r.row, "speedup")) || r.row.at_most !== null ? "" : span(r.row.speedup, times)) },
     { key: "reached", label: "reached", hint: "share of seeds that reached the goal", down: true, value: (r) => num(r.row.reached), text: (r) => percent(r.row.reached) },
     { key: "gain", label: "gained", hint: "share of the attainable improvement at the end", down: true, value: (r) => value(r.row, "gain"), text: (r) => places(r.row.gain.value, 2), sub: (r) => span(r.row.gain, (v) => places(v, 2)) },
     { key: "collapsed", label: "collapsed", hint: "share of trainings that lost what they had gained", value: (r) => (r.row.collapsed ? num(r.row.collapsed.value) : NaN), text: (r) => (r.row.collapsed ? percent(r.row.collapsed.value) : "–"), sub: (r) => (r.row.collapsed ? span(r.row.collapsed, percent) : "") },
@@ -29,7 +29,7 @@
       return r.method === "rloo" ? said : better ? el("strong", {}, said) : worse ? el("s", {}, said) : said;
     };
     const columns = summary.tasks.filter((t) => used.has(t.id)).map((t) => ({
-      key: t.id, label: t.id, hint: t.title, down: true, value: (r) => speed(find("learning", t.id, r.id)), text: (r) => cell(find("learning", t.id, r.id)),
+      key: t.id, label: t.id.replace("/", "/\u200b"), hint: t.title, down: true, value: (r) => speed(find("learning", t.id, r.id)), text: (r) => cell(find("learning", t.id, r.id)),
     }));
     table(inside(node), [who("method "), ...columns], rows, { caption: "Times cheaper than RLOO", none: "Learning was not measured in this run." });
   };

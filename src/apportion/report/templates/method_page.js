@@ -14,7 +14,7 @@
   function facts(m, known) {
     const options = Object.entries(m.options || {}).map(([k, v]) => `${k} = ${v}`).join(", ");
     const evidence = Object.entries(known.evidence || {}).map(([name, axis]) => `${name} (one per ${axis.replace("_", " ")})`).join(", ");
-    const paper = known.paper ? el("span", {}, known.paper, known.arxiv ? el("span", {}, " · ", el("a", { href: `https://arxiv.org/abs/${known.arxiv}`, rel: "noreferrer" }, `arXiv ${known.arxiv}`)) : "") : null;
+    const paper = known.paper ? el("span", {}, known.paper, known.arxiv ? el("span", {}, " · ", el("a", { href: `https://arxiv.org/abs/${known.arxiv}`, rel: "noreferrer" }, "read it")) : "") : null;
     const rank = ranks.get(m.id);
     return terms([
       ["rank", rank ? `${rank.rank}, by ${rank.by}, over ${rank.tasks} task${rank.tasks === 1 ? "" : "s"}` : m.oracle ? "none: an oracle" : null],

@@ -28,7 +28,7 @@
   const ranks = new Map(summary.ranking.map((r) => [r.method, r]));
 
   const value = (row, key) => (row ? num(row[key].value) : NaN);
-  const places = (v, n) => (Number.isNaN(num(v)) ? "–" : num(v).toFixed(n).replace("-", "−"));
+  const places = (v, n) => (Number.isNaN(num(v)) ? "–" : num(v).toFixed(n).replace(/^-(?=0\.?0*$)/, "").replace("-", "−"));
   function multiplier(row, key) {
     if (!row) return "–";
     if (row[key].value === null) return row.verdict === "pushes the wrong way" ? "✕ wrong way" : "?";

@@ -46,6 +46,7 @@
       const more = left > 0 ? el("button", { type: "button", class: "more" }, `Show all ${pick.methods.length} methods`) : null;
       if (more) more.addEventListener("click", () => { pick.all.add(id); draw(); });
       node.replaceChildren(...[key, plot, more].filter(Boolean));
+      if (node.scrollWidth > node.clientWidth) node.tabIndex = 0; else node.removeAttribute("tabindex"); // scrolled by keyboard
     };
   }
   Object.keys(report.charts).forEach(chart);
@@ -74,9 +75,9 @@
   report.filter(redraw);
   const series = [...new Set(summary.tasks.filter((t) => summary.learning.some((r) => r.task === t.id)).map((t) => t.series))];
   if (series.length > 1) {
-    const select = el("select", { id: "series" });
-    document.querySelector('[data-control="series"]').append(el("label", {}, "Tasks ", select));
-    options(select, series, String, pick.series, (v) => { pick.series = v; });
+    const places = [...document.querySelectorAll('[data-control="series"]')], selects = places.map((_, i) => el("select", { id: i ? `series-${i}` : "series" }));
+    const set = (v) => { pick.series = v; for (const select of selects) select.value = v; };
+    places.forEach((place, i) => { place.append(el("label", {}, "Tasks ", selects[i])); options(selects[i], series, String, pick.series, set); });
   }
 
   for (const svg of document.querySelectorAll("svg[data-role]")) {

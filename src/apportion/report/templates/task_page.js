@@ -12,7 +12,7 @@
     const gap = t.start !== null && t.best !== null ? t.best - t.start : null;
     const lensed = hasLens(t.id);
     root.replaceChildren(...[
-      el("p", { class: "lead" }, t.title ? `${t.title}. ` : "", t.family ? el("span", {}, "Family ", el("a", { href: href("family", t.family_slug) }, t.family), ".") : null,
+      el("p", { class: "lead" }, t.title ? `${t.title[0].toUpperCase()}${t.title.slice(1)}. ` : "", t.family ? el("span", {}, "Family ", el("a", { href: href("family", t.family_slug) }, t.family), ".") : null,
         lensed ? el("span", {}, " See single trajectories in the ", el("a", { href: `#/lens?task=${encodeURIComponent(t.slug)}` }, "lens"), ".") : null),
       terms([
         ["horizon", t.horizon === null ? null : `${t.horizon}`], ["tags", t.tags.join(", ")],
