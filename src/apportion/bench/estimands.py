@@ -124,15 +124,23 @@ def _coalition_values(rollouts: Rollouts, player: Int, count: int) -> Float:
     """v(S) of every coalition of ``count`` players, (n, 2^count); ``player`` (n, T) names who makes each choice."""
     if count > MOST:
         raise OptionError(f"{count} players make {2**count} coalitions: at most {MOST} are computed exactly")
-    mixed = _mixed(rollouts.task, rollouts.theta)
-    padded = np.concatenate([coalitions(count), np.zeros((2**count, 1), dtype=np.bool_)], axis=1)
-    return np.stack([coalition_value(rollouts, members[player], mixed) for members in padded], axis=1)
+    task, (n, T) = rollouts.task, rollouts.actions.shape
+    mixed = _mixed(task, rollouts.theta)
+    members = np.concatenate([coalitions(count), np.zeros((2**count, 1), dtype=np.bool_)], axis=1)
+    d = np.zeros((n, 2**count, task.kernels.shape[1]))  # all coalitions of a rollout move together
+    d[np.arange(n), :, rollouts.states[:, 0]] = 1.0
+    for t in range(T):
+        forced = task.kernels[task.kernel_of[rollouts.prompt, t], :, rollouts.actions[:, t]]
+        kept = members[:, player[:, t]].T[:, :, None]
+        d = np.where(kept, d @ forced, d @ mixed[rollouts.prompt, t])
+    value: Float = np.einsum("ncs,ns->nc", d, task.success[rollouts.prompt])
+    return value
 
 
-def coalition_value(rollouts: Rollouts, kept: Bool, mixed: Float | None = None) -> Float:
+def coalition_value(rollouts: Rollouts, kept: Bool) -> Float:
     """Expected reward (n,) from each first state when ``kept`` (n, T) choices are as they were and others are drawn."""
     task, (n, T) = rollouts.task, rollouts.actions.shape
-    mixed = _mixed(task, rollouts.theta) if mixed is None else mixed
+    mixed = _mixed(task, rollouts.theta)
     d = np.zeros((n, task.kernels.shape[1]))
     each = np.arange(n)
     d[each, rollouts.states[:, 0]] = 1.0

@@ -2,7 +2,8 @@
 
 The process is that of the bifurcation family, with each turn in the hands of one agent: a planner
 first and last, and workers in between, one after the other. Where the forks lie decides who earns
-the reward: in "one-decides" a single worker does, the others only write.
+the reward: in "one-decides" a single worker does, the others only write. How the parts of a team combine is moved in
+:mod:`.coupled`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from . import coupled
 from .bifurcation import bifurcation
 from .tabular import Int, Task
 
@@ -54,10 +56,12 @@ def variants() -> dict[str, dict[str, Any]]:
             "horizon": 24, "workers": 3, "forks": 3, "only": 2, "drift": 0.0, "title": "only the second worker's choices matter",
             "tags": ("idle-agents",),
         },
+        **coupled.variants(),
     }  # fmt: skip
 
 
 @cache
 def build(id_: str) -> Task:
     """The shipped variant with this id."""
-    return team(id_, **variants()[id_])
+    how = variants()[id_]
+    return coupled.coupled(id_, **how) if "kind" in how else team(id_, **how)
