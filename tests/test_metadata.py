@@ -45,6 +45,9 @@ def test_records_say_what_the_knobs_say() -> None:
     assert record(find("bifurcation/hidden")).observability == "partial"
     assert record(find("witness/plus")).observability.startswith("log hides")
     assert record(find("interaction/xor")).interaction == "xor"
+    assert record(find("team/redundant-4")).interaction == "redundant"
+    assert record(find("team/redundant-4")).units.agents == 4
+    assert record(find("team/two")).interaction is None
     sure, plain = record(find("bifurcation/sure-forks")), record(find("bifurcation/horizon-100"))
     assert (sure.entropy.forks or 0) < (plain.entropy.forks or 0)
     assert record(find("reasoning/steps-10")).noise.transition == 0.0

@@ -148,7 +148,7 @@ def record(task: Task) -> Record:
             type="step" if task.layout == "steps" else "turn", count=T, tokens=int(task.words.shape[1]), agents=task.agents
         ),
         bifurcation_units=tuple(times.tolist()), gap=float(spread.max()),
-        interaction=task.definition.get("kind") if task.family == "interaction" else None,
+        interaction=task.definition.get("kind") if task.family in ("interaction", "team") else None,
         recoverability=task.definition.get("recover"), delay=int(T - 1 - times[-1]) if times.size else None,
         unseen=None if task.definition.get("hidden") else task.definition.get("unseen", 0),
         action_types=tuple(sorted(set(task.definition["types"]))) if "types" in task.definition else None,
