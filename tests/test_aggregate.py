@@ -18,7 +18,7 @@ from apportion.bench.aggregate import (
     resampled,
     stratified_index,
 )
-from apportion.bench.statistics import kendall
+from apportion.bench.statistics import kendall, wilson
 from apportion.errors import BenchError
 
 
@@ -39,7 +39,8 @@ def test_improvement_is_the_share_of_pairs_won() -> None:
     assert probability_of_improvement(x, y) == pytest.approx(np.mean(won))
     assert probability_of_improvement(x, y) + probability_of_improvement(y, x) == pytest.approx(1.0)
     value, low, high = improvement(np.tile([[1.0], [2.0], [3.0]], 2) + 10, np.tile([[1.0], [2.0], [3.0]], 2))
-    assert (value, low, high) == (1.0, 1.0, 1.0)
+    assert (value, high) == (1.0, 1.0)
+    assert low == pytest.approx(wilson(2 * 27 / 7, 2 * 27 / 7)[1]), "three wins of three a task are not certainty"
 
 
 def test_profiles_fall_from_one_to_nothing() -> None:

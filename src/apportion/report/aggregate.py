@@ -72,7 +72,7 @@ def _row(
     poi = _stored((float("nan"),) * 3)
     if shared:
         x, y = (np.stack([table[m, t] for t in shared], axis=1) for m in (method, REFERENCE))
-        poi = _stored(improvement(x, y, count=count, seed=seed))
+        poi = _stored(improvement(x, y))
     at = PROFILE[score]
     return {
         "iqm": _stored(estimate(own, overall_iqm, count=count, seed=seed)),

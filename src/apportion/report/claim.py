@@ -45,7 +45,7 @@ def claim_and_support(summary: Mapping[str, Any]) -> tuple[str, str]:
         text = f"{place}, {name} reaches {goal} for {short(value_of(best, 'cost'))} price units; RLOO had not reached it"
         return f"{text} after {short(load(base['spent']))}, {_two(load(best['at_least']))} times as much", seeds
     value, low, high = (load(best["speedup"][k]) for k in ("value", "low", "high"))
-    span = "no interval from one seed" if isnan(low) else f"95 % interval of the factor {_span(low, high)}{_few(base['seeds'])}"
+    span = "no interval from one seed" if isnan(low) else f"95 % interval of the factor {_span(low, high)}"
     if value <= 1 or low <= 1:
         text = f"{place}, no method that was trained reaches {goal} at clearly less than RLOO's cost; the nearest,"
         needs = f"needed {_two(1 / value)} times as much" if round(1 / value, 2) != 1 else "needed as much"
@@ -64,10 +64,6 @@ def _alone(place: str, base: Mapping[str, Any], goal: str) -> str:
 def _place(headline: Mapping[str, Any]) -> str:
     horizon = headline["horizon"]
     return f"On {headline['task']}" if horizon is None else f"At {horizon} turn{'s' if horizon != 1 else ''}"
-
-
-def _few(seeds: int) -> str:
-    return ", too narrow from so few seeds" if seeds < 10 else ""
 
 
 def _span(low: float, high: float) -> str:

@@ -84,11 +84,12 @@ def _quality(
     method: str, batch: int, cell: Mapping[str, Float], base: Mapping[str, Float] | None, c: Float, weights: Float
 ) -> dict[str, Any]:
     inner, norm2, truth2 = pooled(cell, ("inner", "norm2", "truth2"), weights)
+    seeds = _seeds(cell)
     with np.errstate(divide="ignore", invalid="ignore"):
         raw = inner / np.sqrt(norm2 * truth2)
         rho = np.clip(raw, -1.0, 1.0)
-    found = estimate(rho[0], rho[1:])
-    verdict = _verdict(found, cell.get("inner", np.array([np.nan])))
+    found = estimate(rho[0], rho[1:], seeds, within=(-1.0, 1.0))
+    verdict = _verdict(found)
     price, own_price = seed_mean(base, "price"), seed_mean(cell, "price")
     row: dict[str, Any] = {"rho": found, "verdict": verdict, "price": store(own_price)}
     row["relative_price"] = store(own_price / price)
@@ -99,28 +100,24 @@ def _quality(
             # above 1 by more than rounding is sampling error: cleaner than can be told apart
             nsr = np.where(raw > 1.0 + 1e-9, np.nan, np.where(nsr < EXACT, 0.0, nsr))
             worth = c / nsr / batch
-        row["nsr"] = estimate(nsr[0], nsr[1:])
-        row["multiplier"] = estimate(worth[0], worth[1:])
-        row["net"] = estimate(worth[0] * price / own_price, worth[1:] * price / own_price)
+        row["nsr"] = estimate(nsr[0], nsr[1:], seeds, log=True)
+        row["multiplier"] = estimate(worth[0], worth[1:], seeds, log=True)
+        row["net"] = estimate(worth[0] * price / own_price, worth[1:] * price / own_price, seeds, log=True)
     if method == REFERENCE:  # the numeraire is worth itself
         row["multiplier"] = row["net"] = {"value": 1.0, "low": 1.0, "high": 1.0}
     row |= {name: mean_estimate(cell, name, weights) for name in ("gain_best", "gain_kl")}
     return row
 
 
-def _verdict(rho: Estimate, inner: Float) -> str:
-    """Whether rho's interval lies above 0, below it, or neither ("undetermined"; so is a single seed).
+def _seeds(cell: Mapping[str, Float]) -> int:
+    """On how many seeds the update was measured."""
+    return int((~np.isnan(cell.get("inner", np.array([np.nan])))).sum())
 
-    A bootstrap of few seeds is too narrow, so below six of them all must agree in sign as well.
-    """
+
+def _verdict(rho: Estimate) -> str:
+    """Whether rho's interval lies above 0, below it, or neither ("undetermined"; so is a single seed)."""
     low, high = rho["low"], rho["high"]
-    known = inner[~np.isnan(inner)]
-    if (
-        known.size < 2
-        or (known.size < 6 and np.ptp(np.sign(known)) > 0)
-        or not isinstance(low, float)
-        or not isinstance(high, float)
-    ):
+    if not isinstance(low, float) or not isinstance(high, float):
         return "undetermined"
     if low > 0:
         return "aligned"
@@ -139,13 +136,13 @@ def _bias(cell: Mapping[str, Float], weights: Float) -> dict[str, Any]:
     with np.errstate(divide="ignore", invalid="ignore"):
         bias = (cross - 2.0 * inner + truth2) / truth2
         rescaled = np.where(inner > 0, cross * truth2 / inner**2 - 1.0, np.nan)
-        row["bias"] = estimate(bias[0], bias[1:])
-        row["bias_rescaled"] = estimate(rescaled[0], rescaled[1:])
+        row["bias"] = estimate(bias[0], bias[1:], _seeds(cell))
+        row["bias_rescaled"] = estimate(rescaled[0], rescaled[1:], _seeds(cell))
     between, within, useful = pooled(cell, ("between2", "within2", "useful2"), weights)
     drawn = useful[1:][np.isfinite(useful[1:])]
     certain = drawn.size > 0 and float(np.quantile(drawn, 0.025)) > 0
     with np.errstate(divide="ignore", invalid="ignore"):
         for part, raw in (("between2", between), ("within2", within)):
             share = raw / useful if certain else np.full(len(useful), np.nan)
-            row[part] = estimate(share[0], share[1:])
+            row[part] = estimate(share[0], share[1:], _seeds(cell))
     return row

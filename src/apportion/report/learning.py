@@ -92,20 +92,27 @@ def _row(cell: Cell, base: Cell | None, method: str, index: Int) -> dict[str, An
         gain = (cell["final"] - cell["start"]) / (cell["attainable"] - cell["start"])
     own = resample_index(int(known.sum()), len(index))
     row: dict[str, Any] = {
-        "cost": estimate(middle, samples if known.sum() > 1 else np.array([nan])),
+        "cost": estimate(middle, samples, int(known.sum()), log=True),
         "reached": store(float(reached.mean())) if reached.size else None,
         "seeds": int(known.sum()),
         "spent": store(float(np.median(spent))) if spent.size else None,
         "updates": store(float(np.nanmedian(cell["updates"]))) if known.any() else None,
-        "gain": estimate(float(iqm(gain[known])), iqm(gain[known][own]) if known.sum() > 1 else np.array([nan])),
+        "gain": estimate(float(iqm(gain[known])), iqm(gain[known][own]), int(known.sum())),
         "speedup": dict(NOTHING),
     }
     if method == REFERENCE:
         row["speedup"] = {"value": 1.0, "low": 1.0, "high": 1.0}
     elif base is not None:
         with np.errstate(invalid="ignore"):  # never against never says nothing: NaN
-            row["speedup"] = estimate(float(expected_cost(base)) / middle, expected_cost(base, index) / samples)
+            row["speedup"] = estimate(
+                float(expected_cost(base)) / middle, expected_cost(base, index) / samples, _both(cell, base), log=True
+            )
     return row
+
+
+def _both(cell: Cell, base: Cell) -> int:
+    """Seeds that both were trained on."""
+    return int((~np.isnan(cell["reached"]) & ~np.isnan(base["reached"])).sum())
 
 
 def _add_bounds(rows: list[dict[str, Any]], task: str) -> None:

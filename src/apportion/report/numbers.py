@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..bench.statistics import Float, interval
+from ..bench.statistics import Float, studentised
 
 Number = float | str | None
 Estimate = dict[str, Number]
@@ -32,9 +32,14 @@ def load(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def estimate(value: float, samples: Float) -> Estimate:
-    """A value with the percentile interval of its bootstrap samples."""
-    low, high = interval(samples)
+def estimate(
+    value: float, samples: Float, seeds: int, *, log: bool = False, within: tuple[float, float] = (-math.inf, math.inf)
+) -> Estimate:
+    """A value with the interval of its bootstrap samples over so many seeds (:func:`bench.statistics.studentised`).
+
+    log: for what is above 0 and multiplies. within: what bounds it by its definition.
+    """
+    low, high = studentised(value, samples, seeds, log=log, within=within)
     return {"value": store(value), "low": store(low), "high": store(high)}
 
 

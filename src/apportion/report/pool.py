@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import nan
+from math import inf, nan
 
 import numpy as np
 
@@ -28,13 +28,19 @@ def pooled(cell: Cell, names: tuple[str, ...], weights: Float) -> list[Float]:
     return [np.where(seen, weights[:, known] @ column[known], nan) for column in columns]
 
 
+#: What is bounded by its definition, and so is its interval.
+WITHIN = {"sign": (0.0, 1.0), "fork_ap": (0.0, 1.0), "leak_routine": (0.0, 1.0), "coverage": (0.0, 1.0), "silent": (0.0, 1.0)}
+WITHIN |= {"correlation": (-1.0, 1.0), "leak_luck": (-1.0, 1.0)}
+
+
 def mean_estimate(cell: Cell, name: str, weights: Float) -> Estimate:
     """Mean of a metric over the seeds that have it, with its interval."""
     column = cell.get(name, np.full(weights.shape[1], nan))
     known = ~np.isnan(column)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = (weights[:, known] @ column[known]) / weights[:, known].sum(axis=1)
-    return estimate(mean[0], mean[1:])
+    bounds = WITHIN.get(name.partition(":")[0], (-inf, inf))
+    return estimate(mean[0], mean[1:], int(known.sum()), within=bounds)
 
 
 def seed_mean(cell: Cell | None, name: str) -> float:

@@ -35,7 +35,7 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     """Everything the report and the terminal show, computed once from a run folder.
 
     Numbers are finite floats, ``"inf"`` (never) or ``None`` (undefined, not measured); an estimate
-    is ``{value, low, high}`` with a 95 % percentile bootstrap interval over seeds. Keys:
+    is ``{value, low, high}`` with a 95 % interval over seeds (bootstrap standard error, Student's quantile). Keys:
 
     - ``run``: suite, seeds, command, versions, prices, settings, cells (planned), missing, resamples
     - ``tasks``: the manifest's definitions, each with its ``series`` (tasks that differ in horizon)
