@@ -62,7 +62,8 @@ def test_what_a_method_asks_for_is_where_its_intervention_comes_from(id_: str) -
         assert spec.unit == "trajectory"
         assert "group" in spec.reads
     if mine.intervention == "log_matching":
-        assert not (spec.source or spec.fit)
+        assert spec.source is None
+        assert spec.fit is None
         assert {"state", "ids"} & spec.reads
     if mine.intervention == "surrogate":  # a model is asked or learned, or is the policy's own log-ratio
         assert spec.fit or spec.source or "ref_logp" in spec.reads

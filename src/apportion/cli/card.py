@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json as _json
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -13,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import OptionError
-from . import card_run
+from . import card_find, card_run
 from .card_table import count, findings, section, table
 from .common import AsJson, names_in, takes
+from .progress import progress
 
 if TYPE_CHECKING:
-    from ..survey import Record
-    from ..survey.card import Card
+    from ..survey.card_lint import Finding
 
 app = typer.Typer(
     help="CA-ID cards: what a method's credit claims to be, what that rests on, what would refute it.", no_args_is_help=True
@@ -92,8 +90,8 @@ def show(
     """Show one card: the claim, the six fields, the tier with what decides it, findings, and what its falsifiers found."""
     from ..survey.card_view import as_markdown, sections, whole
 
-    record, card = _card(id_)
-    verdicts, current = _tried(record.id)
+    record, card = card_find.found(id_)
+    verdicts, current = card_find.tried(record.id)
     if as_json:
         results = [verdict.model_dump(mode="json") for verdict in verdicts]
         typer.echo(_json.dumps(whole(record, card) | {"falsified": results, "falsified_is_current": current}, indent=1))
@@ -131,8 +129,12 @@ def lint(
     from ..survey.card import cards
     from ..survey.card_lint import lint_file
 
-    paths = [_path(one) for one in what or cards()]
-    found = [one for path in paths for one in lint_file(path)]
+    paths = [card_find.path_of(one) for one in what or cards()]
+    found: list[Finding] = []
+    with progress("reading the cards") as watch:
+        for i, (path, name) in enumerate(paths):
+            watch(i, len(paths))
+            found += lint_file(path, name)
     errors = sum(one.level == "error" for one in found)
     claims = sum(one.kind == "claim" for one in found)
     if as_json:
@@ -175,36 +177,3 @@ def schema() -> None:
     from ..survey.card_blank import card_schema
 
     typer.echo(_json.dumps(card_schema(), indent=1))
-
-
-def _card(id_: str) -> tuple[Record, Card]:
-    """The record and its card; an unknown name says which methods are near."""
-    from ..registry import get
-    from ..survey import records
-    from ..survey.card import card
-
-    known = records()
-    if id_ not in known or known[id_].card is None:
-        id_ = get(id_).id
-    return known[id_], card(id_)
-
-
-def _path(one: str) -> Path:
-    """The file to lint: one that is there, or the record of a method."""
-    from ..survey.card_lint import shipped
-
-    path = Path(one)
-    if path.suffix or path.exists() or "/" in one:
-        return path
-    return shipped(_card(one)[0].id)
-
-
-def _tried(id_: str) -> tuple[Any, bool]:
-    """Stored verdicts of the method's falsifiers, and whether they are of the code as it stands; none where none ship."""
-    if not importlib.util.find_spec("apportion.bench.falsifiers.stored"):
-        return (), True
-    stored = importlib.import_module("apportion.bench.falsifiers.stored")
-    try:
-        return stored.stored(id_), stored.is_current(id_)
-    except FileNotFoundError:
-        return (), True

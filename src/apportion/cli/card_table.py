@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def table(found: list[dict[str, Any]]) -> None:
     """A card a line; on a narrow terminal a tier is its first word."""
     wide_enough = width() >= 96
-    heads = ("method", "estimand", "state", "intervention", "tier", "findings")
+    heads = ("method", "estimand", "state", "intervention", "tier", "lint")
     lines = [heads]
     for one in found:
         tier = one["tier"] if wide_enough else one["tier"].removesuffix("-interventional").removesuffix("-causal")
@@ -23,9 +23,12 @@ def table(found: list[dict[str, Any]]) -> None:
         lines.append((one["method"], one["estimand"] or "-", one["state"] or "-", one["intervention"] or "-", tier, number))
     wide = [max(len(line[i]) for line in lines) for i in range(len(heads))]
     for i, line in enumerate(lines):
-        text = "  ".join(cell.ljust(size) for cell, size in zip(line, wide, strict=True)).rstrip()
+        text = (" " * (1 + wide_enough)).join(cell.ljust(size) for cell, size in zip(line, wide, strict=True)).rstrip()
         typer.secho(text, bold=i == 0)
-    typer.echo(f"\n{count(len(found), 'card')}; * the claim outranks its tier; apportion card show ID, apportion card lint ID")
+    said = (
+        f"{count(len(found), 'card')}; lint: findings, * a claim above its tier; apportion card show ID, apportion card lint ID"
+    )
+    typer.echo("\n" + textwrap.fill(said, width()))
 
 
 def findings(found: list[Finding]) -> None:
@@ -34,8 +37,7 @@ def findings(found: list[Finding]) -> None:
 
     for one in found:
         level = typer.style(one.level, fg="red" if one.level == "error" else "yellow", bold=True)
-        text = f"{plain(one.file)}:{one.line}: {level}: {plain(one.field)}: {plain(one.says)}"
-        typer.echo(textwrap.fill(text, width(), subsequent_indent="    ", break_on_hyphens=False, break_long_words=False))
+        typer.echo(f"{plain(one.file)}:{one.line}: {level}: {plain(one.field)}: {plain(one.says)}")
 
 
 def section(title: str, lines: list[tuple[str, str]]) -> None:

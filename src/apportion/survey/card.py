@@ -12,7 +12,7 @@ Source: the fields are public notes on arXiv 2604.09459 v3; their words, where t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -104,7 +104,7 @@ class Card(BaseModel):
     interface: Interface | None = None
     ablation: Coded[Answer] | None = None
     diagnostics: dict[Literal["T", "O", "R", "H", "V", "C"], Coded[Addressed]] | None = None
-    falsifiers: Annotated[dict[str, str], Field(default_factory=dict)]
+    falsifiers: dict[str, str] = Field(default_factory=dict)
     note: Text | None = None
 
     @field_validator("falsifiers")

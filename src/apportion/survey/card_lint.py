@@ -47,20 +47,21 @@ def shipped(id_: str) -> Path:
     return Path(str(files(__package__) / "papers" / f"{id_}.yaml"))
 
 
-def lint_file(path: Path) -> tuple[Finding, ...]:
-    """The findings of a file: a card, or a record of the inventory that has one.
+def lint_file(path: Path, name: str | None = None) -> tuple[Finding, ...]:
+    """The findings of a file: a card, or a record of the inventory that has one; ``name`` is what they call the file.
 
     Raises ``OSError`` where there is no such file.
     """
+    name = str(path) if name is None else name
     try:
         data = parse(text(path))
     except NotYaml as error:
-        return (Finding("error", "yaml", path.name, error.place.line, "file", error.says),)
+        return (Finding("error", "yaml", name, error.place.line, "file", error.says),)
     except RecordError as error:
-        return (Finding("error", "yaml", path.name, 1, "file", str(error)),)
+        return (Finding("error", "yaml", name, 1, "file", str(error)),)
     if not isinstance(data, Mapping):
-        return (Finding("error", "yaml", path.name, 1, "file", "expected a card: `apportion card new` writes an empty one"),)
-    return _record(path, data) if "id" in data or "card" in data else _alone(path, data)
+        return (Finding("error", "yaml", name, 1, "file", "expected a card: `apportion card new` writes an empty one"),)
+    return _record(name, data) if "id" in data or "card" in data else _alone(name, data)
 
 
 def lint(card: Card, record: Record | None = None) -> tuple[Said, ...]:
@@ -71,24 +72,24 @@ def lint(card: Card, record: Record | None = None) -> tuple[Said, ...]:
     return (*missing(card, ablation, alone=record is None), *clashes(card), *findings(card, codes, ablation))
 
 
-def _record(path: Path, data: Any) -> tuple[Finding, ...]:
-    found, wrong = checked(path.name, data, data, (), None)
+def _record(name: str, data: Any) -> tuple[Finding, ...]:
+    found, wrong = checked(name, data, data, (), None)
     if found is None:
-        return tuple(_of_line(path.name, one) for one in wrong)
+        return tuple(_of_line(name, one) for one in wrong)
     if found.card is None:
-        return (Finding("error", "missing", path.name, 1, "card", "the record has no card"),)
-    return tuple(_placed(path.name, data, ("card",), said) for said in lint(found.card, found))
+        return (Finding("error", "missing", name, 1, "card", "the record has no card"),)
+    return tuple(_placed(name, data, ("card",), said) for said in lint(found.card, found))
 
 
-def _alone(path: Path, data: Any) -> tuple[Finding, ...]:
+def _alone(name: str, data: Any) -> tuple[Finding, ...]:
     try:
         card = Card.model_validate(plain(data))
     except NotPlain as error:
         where = ".".join(map(str, error.path)) or "card"
-        return (Finding("error", "value", path.name, place(data, error.path).line, where, str(error)),)
+        return (Finding("error", "value", name, place(data, error.path).line, where, str(error)),)
     except ValidationError as error:
-        return tuple(_invalid(path.name, data, dict(one)) for one in error.errors())
-    found = [_placed(path.name, data, (), said) for said in lint(card)]
+        return tuple(_invalid(name, data, dict(one)) for one in error.errors())
+    found = [_placed(name, data, (), said) for said in lint(card)]
     return tuple(sorted(found, key=lambda f: f.line))
 
 
