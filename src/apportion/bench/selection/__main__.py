@@ -1,4 +1,4 @@
-"""``python -m apportion.bench.selection RUN ... -o FILE``: the data file of method selection from finished runs."""
+"""``python -m apportion.bench.selection RUN ... -o FILE``: the data files of method selection from finished runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from ...edges.atomic import atomic
 from ...errors import ApportionError
 from .collect import collect
+from .compare import compare
+from .measured import COMPARED, FILE, read
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,16 +20,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="run folders of the suites selection and selection-long"
     )
-    parser.add_argument("-o", "--out", type=Path, default=Path(__file__).with_name("measured.json"))
+    parser.add_argument("-o", "--out", type=Path, default=Path(__file__).with_name(FILE))
     given = parser.parse_args(argv)
     try:
-        made = dump(collect(given.runs))
-        with atomic(given.out) as file:
-            file.write(made)
+        data = collect(given.runs)
+        compared = compare(read(data))
+        for path, made in ((given.out, dump(data)), (given.out.with_name(COMPARED), _text(compared))):
+            with atomic(path) as file:
+                file.write(made)
+        if lost := data["about"]["missing"]:
+            sys.stderr.write(f"{len(lost)} cells failed in these runs and are not in the file, such as {lost[0]}\n")
     except ApportionError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _text(value: object) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
 
 
 def dump(data: dict[str, object]) -> bytes:

@@ -54,7 +54,7 @@ def cost(m: Measured, name: str, profile: Profile) -> Cost | None:
     counts = {}
     for kind in KINDS:
         base, far = m.bills[here[1], name][kind], m.bills[other[1], name][kind]
-        power = log(far / base) / log(other[0] / here[0]) if base > 0 and far > 0 and other[0] != here[0] else 0.0
+        power = log(far / base) / log(other[0] / here[0]) if base > 0 and far > 0 and other[0] != here[0] else 1.0
         size = base * (units / here[0]) ** power
         if kind in TOKENS:  # counted at so many tokens a unit; the user has others
             size *= (tokens / units) / setting.tokens

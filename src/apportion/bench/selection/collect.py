@@ -55,6 +55,7 @@ def collect(folders: Sequence[Path]) -> dict[str, Any]:
             "suites": [run.suite for run in runs],
             "code": [run.code for run in runs],
             "versions": runs[0].versions,
+            "missing": sorted(cell for run in runs for cell in run.missing),
         },
         "group": runs[0].group,
         "seeds": len(runs[0].seeds),
@@ -72,15 +73,12 @@ class _Run:
         found = manifests.read(folder / MANIFEST)
         if found is None or not (folder / RESULTS).is_file():
             raise BenchError(f"{folder}: no finished run here; expected a folder made by 'apportion bench run --out'")
-        if found.get("missing"):
-            raise BenchError(
-                f"{folder}: {len(found['missing'])} cells are missing, such as {found['missing'][0]}: continue the run"
-            )
         manifest: Mapping[str, Any] = found
         self.folder, self.suite = folder, str(manifest["suite"])
         self.protocol, self.code, self.versions = manifest["protocol"], manifest["code"], manifest["versions"]
         self.group, self.prices = manifest["settings"]["group"], manifest["prices"]
         self.seeds = tuple(manifest["seeds"])
+        self.missing = list(manifest["missing"])  # cells that failed: not measured, and said so
         self.tasks = {t["id"]: t["sha256"] for t in manifest["tasks"]}
         self.rows = _rows(_values(folder / RESULTS, self.seeds))
 

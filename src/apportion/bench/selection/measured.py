@@ -21,6 +21,8 @@ from ..records import Layout
 from ..statistics import Float
 
 FILE = "measured.json"
+#: What :mod:`~apportion.bench.selection.compare` found in it, kept beside it because it takes a while.
+COMPARED = "compared.json"
 FORMAT = 1
 #: Stored per seed: of training (cost to the target, or spent without reaching it) and of the gradient at each batch.
 LEARNING = ("reached", "cost")
@@ -98,9 +100,19 @@ def _array(values: list[float | None]) -> Float:
 @functools.cache
 def measured() -> Measured:
     """What ships with the package."""
-    path = files(__package__) / FILE
+    return read(_shipped(FILE))
+
+
+@functools.cache
+def compared() -> Mapping[str, Any]:
+    """The comparison of selectors that ships with the package, as ``compare(measured())`` gives it."""
+    found: Mapping[str, Any] = _shipped(COMPARED)
+    return found
+
+
+def _shipped(name: str) -> Any:
     try:
-        return read(json.loads(path.read_text("utf-8")))
+        return json.loads((files(__package__) / name).read_text("utf-8"))
     except FileNotFoundError:
         raise BenchError(
             "no measured settings ship with this copy: run the suites selection and selection-long, then "

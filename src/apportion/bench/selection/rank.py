@@ -15,11 +15,11 @@ import numpy as np
 
 from ...survey.profile import Profile
 from ..knobs import entrant as find
-from ..statistics import Float, Int, interval, resample_index
+from ..statistics import Float, interval
 from .measured import Measured
 from .nearest import OUTSIDE, Near, distances
 from .needs import Lack, lacks
-from .worth import By, Scale, scale, worth
+from .worth import By, Scale, resamples, scale, worth
 
 DRAWS = 200
 _FALL = 2.0
@@ -69,13 +69,12 @@ def rank(profile: Profile, m: Measured, among: Collection[str] | None = None, *,
     """Order what the profile allows by measured worth; ``among``: the settings that may be looked at (default: all)."""
     settings = tuple(sorted(m.settings if among is None else among))
     near = distances(profile, m, settings)
-    how, table = _tables(_Key(m), settings, draws)
+    how, table = _tables(_Key(m), settings, tuple(n.setting.id for n in near), draws)
     weight = np.asarray([np.exp(-_FALL * n.distance) for n in near])
-    at = [settings.index(n.setting.id) for n in near]
     rng = np.random.default_rng(0)
     drawn = (
-        np.concatenate([np.ones((1, len(at))), rng.multinomial(len(at), np.full(len(at), 1 / len(at)), size=draws)])
-        if at
+        np.concatenate([np.ones((1, len(near))), rng.multinomial(len(near), np.full(len(near), 1 / len(near)), size=draws)])
+        if near
         else None
     )
     out: dict[str, tuple[Lack, ...]] = {}
@@ -86,8 +85,8 @@ def rank(profile: Profile, m: Measured, among: Collection[str] | None = None, *,
         if why := lacks(entrant, profile, None if np.isnan(price) else price):
             out[name] = tuple(why)
             continue
-        values = table[name][:, at] if at else np.empty((draws + 1, 0))
-        known = ~np.isnan(values[0]) if at else np.zeros(0, dtype=np.bool_)
+        values = table[name]
+        known = ~np.isnan(values[0])
         if drawn is None or not known.any():
             out[name] = (Lack("measured", "was not measured on such rollouts"),)
             continue
@@ -131,20 +130,21 @@ class _Key:
         return isinstance(other, _Key) and other.m is self.m
 
 
-@lru_cache(maxsize=8)
-def _tables(key: _Key, settings: tuple[str, ...], draws: int) -> tuple[Scale, dict[str, Float]]:
-    """The scale, and per entrant log worth (1 + draws, settings): all seeds first, then resamples of them."""
+@lru_cache(maxsize=64)
+def _tables(key: _Key, among: tuple[str, ...], near: tuple[str, ...], draws: int) -> tuple[Scale, dict[str, Float]]:
+    """The scale from all settings ``among``, and per entrant its log worth in the near ones, (1 + draws, settings): all seeds
+    first, then resamples of them."""
     m = key.m
-    how = scale(m, settings)
-    index: list[Int | slice] = [slice(None), *resample_index(m.seeds, draws)]
+    how = scale(m, among)
+    index, which = resamples(m.seeds, draws)
     table = {}
     for name in m.entrants:
-        rows = np.full((draws + 1, len(settings)), np.nan)
-        for j, s in enumerate(settings):
+        rows = np.full((len(index), len(near)), np.nan)
+        for j, s in enumerate(near):
             for i, seeds in enumerate(index):
                 found = worth(m, s, name, how, seeds)
                 if found is None:
                     break
                 rows[i, j] = found[0]
-        table[name] = rows
+        table[name] = rows[which]
     return how, table

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..statistics import Float, Int, spearman
+from ..statistics import Float, Int, resample_index, spearman
 from .measured import Measured
 
 #: Log worth of a gradient that does not point up the exact one, and the most that is believed of a clean one.
@@ -54,25 +54,29 @@ def log_net(m: Measured, setting: str, entrant: str, index: Int | slice = slice(
     cells, base = m.gradient.get((setting, entrant)), m.gradient.get((setting, "rloo"))
     if cells is None or base is None:
         return float("nan")
+    if entrant == "rloo":  # the numeraire is worth itself
+        return 0.0
     batch = max(cells)
-    nsr, own = _noise(cells[batch], index)
-    plain, price = _noise(base[batch], index)
-    if np.isnan(nsr) or np.isnan(plain):
-        return float("nan")
-    if not np.isfinite(nsr):
-        return LOWEST
-    return float(np.clip(np.log(plain / max(nsr, 1e-12)) + np.log(price / own), LOWEST, HIGHEST))
-
-
-def _noise(cell: Mapping[str, Float], index: Int | slice) -> tuple[float, float]:
-    """Noise to signal, 1 / rho^2 - 1 with moments pooled over seeds (infinite where rho is not above 0), and price."""
-    inner, norm2, truth2, price = (cell[n][index] for n in ("inner", "norm2", "truth2", "price"))
+    inner, norm2, truth2, price = (cells[batch][n][index] for n in ("inner", "norm2", "truth2", "price"))
     known = ~np.isnan(inner)
-    if not known.any():
-        return float("nan"), float("nan")
+    c, plain = _rloo(base, index)
+    if not known.any() or np.isnan(c):
+        return float("nan")
     up = float(inner[known].sum())
-    rho2 = up**2 / float(norm2[known].sum() * truth2[known].sum())
-    return (max(1.0 / rho2 - 1.0, 0.0) if up > 0 else float("inf")), float(price[known].mean())
+    if up <= 0:
+        return LOWEST
+    noise = float(norm2[known].sum() * truth2[known].sum()) / up**2 - 1.0
+    return float(np.clip(np.log(c / batch / max(noise, 1e-12)) + np.log(plain / price[known].mean()), LOWEST, HIGHEST))
+
+
+def _rloo(cells: Mapping[int, Mapping[str, Float]], index: Int | slice) -> tuple[float, float]:
+    """RLOO is unbiased, so its noise to signal is c / B: c over all batch sizes, and the price of a rollout."""
+    found, prices = [], []
+    for batch, cell in cells.items():
+        norm2, truth2 = cell["norm2"][index], cell["truth2"][index]
+        found.append(batch * (np.nansum(norm2) / np.nansum(truth2) - 1.0))
+        prices.append(np.nanmean(cell["price"][index]))
+    return max(float(np.mean(found)), 1e-12), float(np.mean(prices))
 
 
 def scale(m: Measured, settings: Collection[str]) -> Scale:
@@ -99,3 +103,12 @@ def worth(m: Measured, setting: str, entrant: str, how: Scale, index: Int | slic
         return log_cost(m, setting, "rloo", index) - cost, "learning"
     net = log_net(m, setting, entrant, index)
     return None if np.isnan(net) else (how.slope * net, "gradient")
+
+
+def resamples(seeds: int, draws: int) -> tuple[list[Int | slice], Int]:
+    """All seeds, then ``draws`` bootstrap resamples: the different ones, and which of them each draw is.
+
+    Three seeds have ten different resamples, so that a statistic is worked out ten times and not a thousand.
+    """
+    rows, which = np.unique(np.sort(resample_index(seeds, draws), axis=1), axis=0, return_inverse=True)
+    return [slice(None), *rows], np.concatenate([[0], which.ravel() + 1])

@@ -1,0 +1,170 @@
+"""Is advice any good? All selectors against the measured best, on settings that nothing was fitted to.
+
+Advice is judged by what was measured on the case's own task: the cost of reaching the target where methods were trained,
+else the net multiplier of the gradient. It holds where it is within 10 % of the best that the user can run. Of a
+method with several entrants the best counts, and of long advice the first four candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..statistics import Float, interval
+from .cases import HAVE, Advice, Case, advise, cases, value
+from .grid import HELD_OUT
+from .measured import Measured
+from .worth import resamples
+
+CLOSE = 0.10
+FIRST = 4
+DRAWS = 1000
+#: Who is left with what where a selector names nothing that can be run.
+FALL_BACK = "grpo"
+
+
+def compare(m: Measured, *, draws: int = DRAWS, tasks: Sequence[str] = HELD_OUT) -> dict[str, Any]:
+    """One row per selector: shares within 10 % of the best and cost beside the best, with intervals over settings and seeds.
+
+    first: of its first candidate that can be run. best: of the best of its first four. excess: geometric mean of cost over the
+    least cost, of the first candidate. silent: share of cases where nothing it names can be run; they count as ``FALL_BACK``.
+    """
+    every = cases(m, tasks)
+    index, which = resamples(m.seeds, draws)
+    values = {(t, e): np.asarray([value(m, t, e, i) for i in index])[which] for t in tasks for e in m.entrants}
+    best = [np.max([values[c.task, e] for e in c.open_to], axis=0) for c in every]
+    advice = [advise(m, c) for c in every]
+    at = {t: [i for i, c in enumerate(every) if c.task == t] for t in dict.fromkeys(c.task for c in every)}
+    weights = _weights(len(every), list(at.values()), draws)
+    rows = []
+    for name in advice[0]:
+        gaps = [_gaps(c, a[name], values, top) for c, a, top in zip(every, advice, best, strict=True)]
+        first, four = (np.stack([g[k] for g in gaps]) for k in (0, 1))
+        silent = float(np.mean([not a[name].entrants for a in advice]))
+        rows.append(_row(name, first, four, weights, silent, [a[name].named for a in advice]))
+    rows += [_chance(every, values, best, weights), _other_seeds(m, every, values, best, weights)]
+    return {
+        "cases": len(every), "tasks": len(at), "have": list(HAVE), "close": CLOSE, "first": FIRST, "fall_back": FALL_BACK,
+        "trained": sum(m.trained(t) for t in at), "seeds": m.seeds, "rows": rows,
+        "by_case": [
+            {"task": c.task, "have": c.have, "best": c.open_to[int(np.argmax([values[c.task, e][0] for e in c.open_to]))],
+             "open_to": len(c.open_to), "says": {n: [one[0] for one in x.entrants[:FIRST]] for n, x in a.items()}}
+            for c, a in zip(every, advice, strict=True)
+        ],
+    }  # fmt: skip
+
+
+def _gaps(case: Case, said: Advice, values: Mapping[tuple[str, str], Float], top: Float) -> tuple[Float, Float]:
+    """How far behind the best, in log cost: the first candidate, and the best of the first four."""
+    options = said.entrants[:FIRST] or ((FALL_BACK,),)
+    each = [np.max([values[case.task, e] for e in one], axis=0) for one in options]
+    return top - each[0], top - np.max(each, axis=0)
+
+
+def _weights(n: int, clusters: Sequence[Sequence[int]], draws: int) -> Float:
+    """Weight of every case in the sample and in each resample of tasks, whose cases stay together."""
+    rng = np.random.default_rng(0)
+    counts = np.concatenate(
+        [np.ones((1, len(clusters))), rng.multinomial(len(clusters), np.full(len(clusters), 1 / len(clusters)), size=draws)]
+    )
+    weight = np.zeros((draws + 1, n))
+    for k, members in enumerate(clusters):
+        weight[:, members] = counts[:, [k]]
+    normal: Float = weight / weight.sum(axis=1, keepdims=True)
+    return normal
+
+
+def _row(name: str, first: Float, four: Float, weights: Float, silent: float, named: Sequence[int]) -> dict[str, Any]:
+    return {
+        "selector": name,
+        "first": _estimate((weights * _close(first.T)).sum(axis=1)),
+        "best": _estimate((weights * _close(four.T)).sum(axis=1)),
+        "excess": _estimate(np.exp((weights * first.T).sum(axis=1))),
+        "excess_best": _estimate(np.exp((weights * four.T).sum(axis=1))),
+        "silent": silent,
+        "names": float(np.mean(named)),
+    }
+
+
+def _close(behind: Float) -> NDArray[np.bool_]:
+    """Which log costs behind the best are within 10 %; NaN (not measured) is not."""
+    close: NDArray[np.bool_] = np.less_equal(behind, np.log1p(CLOSE) + 1e-12)
+    return close
+
+
+def _estimate(samples: Float) -> dict[str, float]:
+    low, high = interval(samples[1:])
+    return {"value": float(samples[0]), "low": low, "high": high}
+
+
+def _chance(
+    cases: Sequence[Case], values: Mapping[tuple[str, str], Float], best: Sequence[Float], weights: Float
+) -> dict[str, Any]:
+    """One of the entrants that can be run, drawn at random: expected shares."""
+    behind = [np.stack([top - values[c.task, e] for e in c.open_to]) for c, top in zip(cases, best, strict=True)]
+    share = np.stack([_close(b).mean(axis=0) for b in behind])
+    four = np.stack([1 - _none_of(_close(b).sum(axis=0), b.shape[0]) for b in behind])
+    return {
+        "selector": "at random",
+        "first": _estimate((weights * share.T).sum(axis=1)),
+        "best": _estimate((weights * four.T).sum(axis=1)),
+        "excess": _estimate(np.exp((weights * np.stack([b.mean(axis=0) for b in behind]).T).sum(axis=1))),
+        "excess_best": None,
+        "silent": 0.0,
+        "names": float(np.mean([len(c.open_to) for c in cases])),
+    }
+
+
+def _none_of(good: Any, n: int) -> Float:
+    """Chance that none of FIRST drawn without replacement of n is among the good."""
+    chance = np.ones(np.shape(good))
+    for i in range(min(FIRST, n)):
+        chance = chance * np.clip((n - good - i) / (n - i), 0.0, 1.0)
+    return chance
+
+
+def _other_seeds(
+    m: Measured, cases: Sequence[Case], values: Mapping[tuple[str, str], Float], best: Sequence[Float], weights: Float
+) -> dict[str, Any]:
+    """Who was best on all seeds but one, on the task itself: what the noise of the measurement leaves for any selector."""
+    gaps = []
+    for c, top in zip(cases, best, strict=True):
+        for out in range(m.seeds):
+            rest = np.asarray([s for s in range(m.seeds) if s != out])
+            chosen = max(c.open_to, key=lambda e: (value(m, c.task, e, rest), e))
+            gaps.append(top - values[c.task, chosen])
+    first = np.stack(gaps).reshape(len(cases), m.seeds, -1)
+    return {
+        "selector": "best on the other seeds",
+        "first": _estimate((weights * _close(first).mean(axis=1).T).sum(axis=1)),
+        "best": None,
+        "excess": _estimate(np.exp((weights * first.mean(axis=1).T).sum(axis=1))),
+        "excess_best": None,
+        "silent": 0.0,
+        "names": 1.0,
+    }
+
+
+def compared_text(found: Mapping[str, Any]) -> list[str]:
+    """What the table of :func:`compare` means, and what it says, whoever it favours."""
+    rows = {r["selector"]: r for r in found["rows"]}
+    ours = rows.pop("measured")
+    published = [r for name, r in rows.items() if name in ("figure", "table", "guide")]
+    best = max(published, key=lambda r: r["first"]["value"])
+    apart = ours["first"]["low"] > best["first"]["high"] or ours["first"]["high"] < best["first"]["low"]
+    more = "more" if ours["first"]["value"] > best["first"]["value"] else "not more"
+    return [
+        f"{found['cases']} cases: {found['tasks']} held-out tasks ({found['trained']} by training, the others by their "
+        f"gradient), each with what its user may have: {', '.join(found['have'])}",
+        f"the share of cases where advice is within {100 * found['close']:.0f} % of the best that can be run, with 95 % "
+        f"intervals over tasks and {found['seeds']} seeds; the first candidate, and the best of the first {found['first']}",
+        f"measured, our own, holds {more} often with its first candidate ({100 * ours['first']['value']:.0f} %) than the best "
+        f"published tree (the {best['selector']}, {100 * best['first']['value']:.0f} %)"
+        + ("" if apart else "; their intervals overlap"),
+        f"a selector that names nothing that runs leaves its user with {found['fall_back'].upper()}; candidates that cannot "
+        "be run are passed over",
+        "'best on the other seeds' saw the task itself: what the noise of the measurement leaves for any selector",
+    ]

@@ -1,0 +1,195 @@
+"""What ``apportion select`` prints."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Candidates of the measured selector that are shown without --all.
+SHOWN = 10
+
+
+def show(found: Mapping[str, Any], every: bool = False) -> None:
+    """Each tree with its trace, where they disagree, what was measured, what to type."""
+    from .bench_tasks import stdout
+
+    console = stdout()
+    for tree in found["trees"]:
+        _tree(console, tree)
+    if found["disagreements"]:
+        _heading(console, "Where they disagree")
+        for one in found["disagreements"]:
+            places = "; ".join(f"the {p['tree']} has it for {p['when']}" for p in one["elsewhere"])
+            _say(console, f"{one['method']}: named here by the {' and the '.join(one['named_by'])}; {places}")
+    _measured(console, found["measured"], every)
+    if found["next"]:
+        _heading(console, "Next")
+        for name, what in (("code", "python"), ("verl", "verl"), ("trl", "TRL"), ("explain", "shell")):
+            _say(console, f"{what:7}{found['next'][name]}")
+
+
+def _tree(console: Console, tree: Mapping[str, Any]) -> None:
+    _heading(console, f"{tree['title']} ({tree['source']}; {tree['version']})")
+    for step in tree["trace"]:
+        _say(console, f"{step['question']}  {step['said']}  [{step['source']}]")
+    for one in tree["open"]:
+        _say(console, f"not answered: {one['question']}  {'; '.join(one['answer'])}")
+    for one in tree["gaps"]:
+        _say(console, f"nothing in it fits these answers: {one['question']}")
+    for leaf in tree["leaves"]:
+        _say(console, f"leaf: {leaf['title']}" + (f"  ({leaf['note']})" if leaf["note"] else ""))
+    if not tree["candidates"]:
+        return
+    table = _plain_table("candidate", "runs for you", "needs", "cost of a rollout's credit")
+    for c in tree["candidates"]:
+        free = "yes" if c["runs"] else "no: " + "; ".join(c["why_not"])
+        table.add_row(c["method"], free, ", ".join(c.get("needs", [])) or "-", _bill(c))
+    console.print(table)
+
+
+def _bill(c: Mapping[str, Any]) -> str:
+    made = c.get("cost")
+    if made is None:
+        return str(c.get("declared_cost", "-"))
+    counts = ", ".join(f"{_count(n)} {kind.replace('_', ' ')}" for kind, n in made["per_rollout"].items()) or "nothing beyond it"
+    return f"{counts}; {_count(made['times'])} x a rollout"
+
+
+def _count(n: float) -> str:
+    return f"{n:,.0f}" if n >= 100 else f"{n:.3g}"
+
+
+def _measured(console: Console, found: Mapping[str, Any], every: bool) -> None:
+    _heading(console, "Measured: what you can provide, in the order of what it was worth nearest to you")
+    rows = found["candidates"] if every else found["candidates"][:SHOWN]
+    if rows:
+        table = _plain_table("entrant", "worth", "95 %", "by", "needs", "cost of a rollout's credit", numbers=("worth", "95 %"))
+        for r in rows:
+            worth = r["worth"]
+            mark = "=" if r["tied_with_first"] else " "
+            span = f"{_factor(worth['low'])} - {_factor(worth['high'])}"
+            stand = " *" if r["stands_in"] else ""
+            table.add_row(
+                r["entrant"] + stand,
+                f"{_factor(worth['value'])} {mark}",
+                span,
+                "+".join(r["by"]),
+                ", ".join(r["needs"]) or "-",
+                _bill(r),
+            )
+        console.print(table)
+        _say(console, "worth: RLOO's cost to 80 % of the attainable return over the method's; = not told apart from the first")
+        if any(r["stands_in"] for r in rows):
+            _say(console, "*: a simulated judge of 80 % accuracy stands for yours")
+        if len(rows) < len(found["candidates"]):
+            _say(console, f"{len(found['candidates']) - len(rows)} more with --all")
+    else:
+        _say(console, "nothing that was measured runs on what you have")
+    _distance(console, found)
+    _fell_out(console, found["out"], every)
+
+
+def _distance(console: Console, found: Mapping[str, Any]) -> None:
+    if not found["near"]:
+        return
+    near = found["near"][0]
+    terms = ", ".join(f"{name} {value:g}" for name, value in near["terms"].items()) or "nothing you said differs"
+    where = "outside of what was measured" if found["outside"] else "near what was measured"
+    _say(console, f"your setting is {where}: distance {near['distance']:g} from {near['task']} ({terms}); above 1 is outside")
+    if found["not_said"]:
+        _say(console, f"not said, so not counted in the distance: {', '.join(found['not_said'])}")
+
+
+def _fell_out(console: Console, out: Sequence[Mapping[str, Any]], every: bool) -> None:
+    by_reason: dict[str, list[str]] = {}
+    for one in out:
+        for why in one["why"] if every else one["why"][:1]:
+            by_reason.setdefault(_kind(why), []).append(one["entrant"])
+    for why, names in by_reason.items():
+        _say(console, f"out, {why}: {', '.join(names)}")
+
+
+def _kind(why: str) -> str:
+    """Reasons that differ in a number only are one."""
+    return "costs more than" + why.split(";", 1)[1].replace(" is up to", ", up to") if why.startswith("costs ") else why
+
+
+def _factor(x: float | None) -> str:
+    return "-" if x is None else f"{x:.3g}" if x < 1000 else f"{x:,.0f}"
+
+
+def pair_rows() -> list[dict[str, Any]]:
+    """Known pairs with what each tree says of them."""
+    from ..survey.pairs import pairs
+
+    return [
+        {"benchmark": p.benchmark, "method": p.method, "profile": p.profile.said(), "hits": dict(p.hits()), "note": p.note}
+        for p in pairs()
+    ]
+
+
+def show_pairs(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A row per pair, a column per tree."""
+    from .bench_tasks import stdout
+
+    names = list(rows[0]["hits"])
+    table = _plain_table("benchmark", "method", *names, "read as")
+    for r in rows:
+        table.add_row(r["benchmark"], r["method"], *("hit" if r["hits"][n] else "miss" for n in names), r["note"])
+    console = stdout()
+    console.print(table)
+    _say(console, "; ".join(f"{n}: {sum(r['hits'][n] for r in rows)} of {len(rows)}" for n in names))
+
+
+def compared_rows() -> Mapping[str, Any]:
+    """The comparison that ships with the measured numbers."""
+    from ..bench.selection.measured import compared
+
+    return compared()
+
+
+def show_compared(found: Any) -> None:
+    """A row per selector."""
+    from ..bench.selection.compare import compared_text
+    from .bench_tasks import stdout
+
+    console = stdout()
+    names = ("first within 10 %", "best of 4 within 10 %", "cost, best is 1", "names nothing that runs")
+    table = _plain_table("selector", *names, numbers=names)
+    for r in found["rows"]:
+        silent = "-" if r["silent"] is None else f"{100 * r['silent']:.0f} %"
+        table.add_row(r["selector"], _share(r["first"]), _share(r["best"]), _times(r["excess"]), silent)
+    console.print(table)
+    for line in compared_text(found):
+        _say(console, line)
+
+
+def _share(e: Mapping[str, float] | None) -> str:
+    return "-" if e is None else f"{100 * e['value']:.0f} % ({100 * e['low']:.0f} to {100 * e['high']:.0f})"
+
+
+def _times(e: Mapping[str, float] | None) -> str:
+    return "-" if e is None else f"{e['value']:.3g} ({e['low']:.3g} to {e['high']:.3g})"
+
+
+def _plain_table(*names: str, numbers: Sequence[str] = ()) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    return table
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print(f"\n{text}", style="bold", markup=False, highlight=False)
+
+
+def _say(console: Console, text: str) -> None:
+    lines = textwrap.wrap(text, console.width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
