@@ -21,7 +21,7 @@
       { key: "net", group: G, down: true, label: "net ×", hint: "the same at equal total cost", value: (r) => worth(r.found, "net"), text: (r) => multiplier(r.found, "net") },
       { key: "correlation", group: I, edge: true, down: true, label: "corr.", hint: "correlation with exact credit", value: (r) => value(r.identified, "correlation"), text: (r) => (r.identified ? places(r.identified.correlation.value, 2) : "–") },
       { key: "fork", group: I, down: true, label: "forks", hint: "average precision in finding the forks", value: (r) => value(r.identified, "fork_ap"), text: (r) => (r.identified ? places(r.identified.fork_ap.value, 2) : "–") },
-    ], rows, { sort: "rank", caption: `Figures at ${pick.task}; rank over all tasks`, most: MOST, none: "No method fits the filter." });
+    ], rows, { sort: "rank", caption: `Figures at ${pick.task}; rank over all tasks${rows.some((r) => r.rank && r.rank.by === "gradient") && summary.learning.length ? " (·: learning was not measured, in order of net ×)" : ""}`, most: MOST, none: "No method fits the filter." });
   };
 
   const estimated = (key, label, hint, down) => ({
@@ -37,7 +37,7 @@
     const rows = pick.methods.map((m) => ({ ...m, row: find("identification", pick.task, m.id) })).filter((r) => r.row);
     const others = [...new Set(rows.flatMap((r) => Object.keys(r.row)))].filter((key) => key.startsWith("correlation:"));
     table(inside(node), [
-      who("method "), ...IDENTIFIED,
+      who(), ...IDENTIFIED,
       ...(rows.some((r) => r.row.silent) ? [estimated("silent", "silent", "share of forks the method says nothing about", false)] : []),
       ...others.map((key) => estimated(key, `corr. ${key.slice(12).replace(/_/g, " ")}`, "with another estimand: see the protocol", true)),
     ], rows, { caption: `At ${pick.task}`, most: MOST });
@@ -47,13 +47,13 @@
   const cost = ([key, label]) => ({ key, label, value: (r) => num(r.row[key]), text: (r) => short(r.row[key]) });
   figures.costs = (node, _, pick) => {
     const rows = pick.methods.map((m) => ({ ...m, row: find("cost", pick.task, m.id) })).filter((r) => r.row);
-    table(inside(node), [who("method "), ...COSTS.map(cost)], rows, { caption: `Per trajectory at ${pick.task}`, most: MOST });
+    table(inside(node), [who(), ...COSTS.map(cost)], rows, { caption: `Per trajectory at ${pick.task}`, most: MOST });
   };
 
   figures.catalogue = (node, _, pick) => {
     const rows = pick.methods.map((m) => ({ ...m, rank: ranks.get(m.id), known: report.pages.methods.library[m.method] || {} }));
     table(inside(node), [
-      who("method "),
+      who(),
       { key: "what", label: "what it is", kind: "text", value: (r) => r.known.summary || "", text: (r) => r.known.summary || "" },
       { key: "unit", label: "credits", kind: "text", value: (r) => r.known.unit || "", text: (r) => r.known.unit || "" },
       { key: "asks", label: "asks for", kind: "text", value: (r) => r.asks || "", text: (r) => r.asks || "" },

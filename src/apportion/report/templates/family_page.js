@@ -13,7 +13,7 @@
       return m ? [{ ...m, row }] : [];
     });
     table(node, [
-      who("method "),
+      who(),
       { key: "iqm", label: score === "speed" ? "times cheaper" : "alignment", hint: "interquartile mean over runs and tasks, 95 % interval", down: true, value: (r) => num(r.row.iqm.value), text: (r) => (r.row.bound && num(r.row.iqm.value) > 0 ? ">" : "") + show(r.row.iqm.value), sub: (r) => span(r.row.iqm, show) },
       { key: "poi", label: "chance to beat RLOO", hint: "probability of improvement over RLOO on the same task; ties count half", down: true, bar: true, value: (r) => num(r.row.poi.value), text: (r) => places(r.row.poi.value, 2), sub: (r) => (r.id === "rloo" ? "" : span(r.row.poi, (v) => places(v, 2))) },
       { key: "gap", label: "falls short by", hint: "optimality gap: how far runs fall short of 1 on average", value: (r) => num(r.row.gap.value), text: (r) => places(r.row.gap.value, 2), sub: (r) => span(r.row.gap, (v) => places(v, 2)) },

@@ -16,7 +16,7 @@
 
   figures.learnt = (node, _, pick) => {
     const rows = pick.methods.map((m) => ({ ...m, row: find("learning", pick.task, m.id) })).filter((r) => r.row);
-    table(inside(node), [who("method "), ...some(rows)], rows, { sort: "cost", caption: `At ${pick.task}`, most: MOST, none: "Learning was not measured for this selection." });
+    table(inside(node), [who(), ...some(rows)], rows, { sort: "cost", caption: `At ${pick.task}`, most: MOST, none: "Learning was not measured for this selection." });
   };
 
   figures["learnt-tasks"] = (node, _, pick) => {
@@ -31,7 +31,7 @@
     const columns = summary.tasks.filter((t) => used.has(t.id)).map((t) => ({
       key: t.id, label: t.id.replace("/", "/\u200b"), hint: t.title, down: true, value: (r) => speed(find("learning", t.id, r.id)), text: (r) => cell(find("learning", t.id, r.id)),
     }));
-    table(inside(node), [who("method "), ...columns], rows, { caption: "Times cheaper than RLOO", none: "Learning was not measured in this run." });
+    table(inside(node), [who(), ...columns], rows, { caption: "Times cheaper than RLOO", none: "Learning was not measured in this run." });
   };
   report.LEARNT = some;
 })(window.apportion);

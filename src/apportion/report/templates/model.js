@@ -53,7 +53,7 @@
   const taskLink = (id) => el("a", { href: href("task", id.replaceAll("/", "~")) }, id);
   const methodLink = (m) => el("span", {}, el("a", { href: href("method", m.id.replaceAll("/", "~")) }, m.name), " ", el("span", { class: `badge kind-${kind(m)}` }, kind(m)));
   // The first column of every table of methods.
-  const who = (label = "method") => ({ key: "method", label, kind: "text", heading: true, value: (r) => r.name.toLowerCase(), text: methodLink, sub: (r) => [r.title.split(",").slice(1).join(",").trim(), ...(label === "method" && ranks.get(r.id) && ranks.get(r.id).by === "gradient" && summary.learning.length ? ["ranked by gradient only"] : [])].filter(Boolean).join(" · ") });
+  const who = () => ({ key: "method", label: "method", kind: "text", heading: true, value: (r) => r.name.toLowerCase(), text: methodLink, sub: (r) => r.title.split(",").slice(1).join(",").trim() });
   const terms = (pairs) => el("dl", { class: "facts" }, ...pairs.filter(([, said]) => said !== null && said !== undefined && said !== "").map(([name, said]) => el("div", {}, el("dt", {}, name), el("dd", {}, said))));
 
   Object.assign(report, { summary, pages, methods, tasks, ranks, find, value, places, multiplier, worth, speedup, speed, kind, href, taskLink, methodLink, who, terms, NOTHING, short, figures: {}, open: {} });

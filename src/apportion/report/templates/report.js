@@ -28,7 +28,7 @@
   // A chart of at most some twenty methods as a figure with a name and a button for the rest.
   function chart(id) {
     const words = (node) => { const h = node.closest("section").querySelector("h2"); return h ? h.textContent : id; };
-    const rank = (m) => { const r = report.find("gradient", pick.task, m.id, pick.batch); return id === "bias" ? -report.value(r, "bias_rescaled") : report.worth(r, "multiplier"); };
+    const rank = (m) => { return report.worth(report.find("gradient", pick.task, m.id, pick.batch), "multiplier"); };
     const bounded = id === "multipliers" || id === "bias";
     figures[id] = (node) => {
       const methods = bounded ? report.few(pick.methods, rank, pick.all.has(id)) : pick.methods;
