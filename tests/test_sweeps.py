@@ -7,7 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from apportion.bench.sweeps import SWEEPS
+from apportion.bench.estimate import estimate, seconds
+from apportion.bench.records import Cell
+from apportion.bench.suites import SUITES, plan
+from apportion.bench.sweeps import LARGE, SWEEPS
 from apportion.bench.tasks import find
 from apportion.cli import main
 
@@ -62,3 +65,21 @@ def test_the_command_lists_every_sweep(capsys: pytest.CaptureFixture[str]) -> No
         else:
             assert all(knob in out for knob in SWEEPS)
             assert "1,048,576" in out
+
+
+def test_the_suite_holds_every_point_that_fits_and_ends_within_half_an_hour_of_two_cores() -> None:
+    made = plan("sweeps")
+    points = {id_ for sweep in SWEEPS.values() for _, id_ in sweep.points}
+    assert set(made.tasks) == points - LARGE
+    taken = estimate(made, 2, speed=1.0)
+    assert taken.wall < 30 * 60
+    assert taken.peak < 8e9
+    sizes = {tuple(made.settings.gradient.sizes(task.horizon)) for task in made.tasks.values()}
+    assert len(sizes) == 1, "every point of a curve is measured at the same batches"
+
+
+def test_longer_words_are_expected_to_take_longer() -> None:
+    settings = SUITES["sweeps"].settings
+    cells = [Cell("gae", f"bifurcation/{name}", 0, "gradient") for name in ("tokens-1", "tokens-8", "tokens-512")]
+    found = [seconds(cell, settings) for cell in cells]
+    assert found[0] < 1.5 * found[1] < found[2] / 5

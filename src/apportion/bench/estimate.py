@@ -26,6 +26,7 @@ from .tasks import find
 START = 3.0  # seconds until the workers of a run are there
 EARLY = 0.4  # of the budget of a training run: most reach the target before it is spent
 LOOK = 40e6  # bytes of what instruments and tasks take themselves
+TOUCH = 2.2e-9  # seconds a byte, of what tokens beyond those of the tasks that were measured take
 PROBE = ("rloo", "bifurcation/horizon-10", 512)
 
 
@@ -93,7 +94,8 @@ def seconds(cell: Cell, settings: Settings) -> float:
     base = BASE[task.layout]
 
     def batch(size: int) -> float:
-        return cost.seconds(size, task.horizon, base)
+        longer = TOUCH * cost.room * max(_longer(task) - 1.0, 0.0) * size * task.horizon
+        return cost.seconds(size, task.horizon, base) + longer
 
     if cell.measure == "gradient":
         looks = sum(n * (0.002 + 1e-6 * b * task.horizon) for b, n in settings.gradient.sizes(task.horizon))
@@ -117,9 +119,14 @@ def need(cell: Cell, settings: Settings) -> float:
         "identification": settings.identification.batch,
         "cost": settings.cost.batch,
     }[cell.measure]
-    longer = (task.words.shape[1] + 1) / 3  # tokens a turn, beside the tasks that were measured
+    longer = _longer(task)
     moments = 32.0 * sum(n for _, n in settings.gradient.sizes(task.horizon)) if cell.measure == "gradient" else 0.0
     return float(LOOK + cost.room * longer * size * task.horizon + moments * task.prompts * task.start_theta.size)
+
+
+def _longer(task: Task) -> float:
+    """Tokens a turn, beside the tasks that were measured."""
+    return float((task.words.shape[1] + 1) / 3)
 
 
 def _known(cell: Cell) -> tuple[Task, Entrant, BatchCost]:

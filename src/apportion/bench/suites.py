@@ -11,6 +11,7 @@ from . import catalog
 from .records import Cell, Entrant, Task
 from .selection import grid
 from .settings import Cost, Gradient, Identification, Learning, Settings
+from .sweeps import swept
 
 #: The numéraire of every multiplier: no run goes without it.
 NUMERAIRE = "rloo"
@@ -163,6 +164,20 @@ SUITES: dict[str, Suite] = {
         seeds=3,
         settings=Settings(
             measures=("gradient", "cost"), gradient=Gradient(batch_sizes=(64, 256), replicates=(4, 2)), cost=Cost(batch=64)
+        ),
+    ),
+    # Every point of every sweep, so that each knob is a curve; a named few and no training, so that it stays half an hour.
+    "sweeps": Suite(
+        title="half an hour on two cores: every knob of the tasks, one at a time",
+        tasks=swept(),
+        methods=(
+            "exact", "rloo", "grpo", "gae", "gigpo", "tempo", "pooled_td", "vineppo", "carl", "hcapo-noisy", "pure-judge80",
+        ),
+        seeds=4,  # with fewer, intervals part by chance too often
+        settings=Settings(
+            measures=("gradient", "identification", "cost"),
+            gradient=Gradient(batch_sizes=(64, 512), replicates=(4, 2), turns=260_000),
+            identification=Identification(batch=64), cost=Cost(batch=16),
         ),
     ),
     "smoke": Suite(

@@ -156,3 +156,11 @@ SWEEPS: Mapping[str, Sweep] = {
         ),
     )
 }  # fmt: skip
+
+#: Too long for batches of 64 rollouts on a machine of 8 GB: a sweep is run with them, a suite is not.
+LARGE = frozenset({"agentic/tokens-128K", "agentic/tokens-1M"})
+
+
+def swept() -> tuple[str, ...]:
+    """Every task of a sweep that a suite can hold, once, in the order of the sweeps."""
+    return tuple(dict.fromkeys(id_ for sweep in SWEEPS.values() for _, id_ in sweep.points if id_ not in LARGE))
