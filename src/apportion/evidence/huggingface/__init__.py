@@ -1,0 +1,11 @@
+"""Evidence from a Hugging Face causal language model: what it would have said, and how it would have gone on.
+
+Needs torch and transformers (they are imported where they are used). Any ``AutoModelForCausalLM`` with a plain
+key-value cache will do; models with sliding windows or recurrent state are refused where a shared prefix is needed.
+"""
+
+from .policy import HFPolicy
+from .prefix import Prefix
+from .sampler import HFSampler
+
+__all__ = ["HFPolicy", "HFSampler", "Prefix"]

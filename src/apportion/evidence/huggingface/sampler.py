@@ -1,0 +1,96 @@
+"""A language model that goes on from prefixes of what it wrote: many cuts of one text in one call, the text read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...batch import Batch
+from ...errors import OptionError
+from ...words import Axis, Provenance
+from ..bill import Bill
+from ..sources import Array, Asked
+from .policy import prefix_tokens
+from .prefix import Prefix
+from .scoring import Watch
+
+#: Reward of a finished text: (number of the trajectory it went on from, all its token ids, whether it ended by itself).
+Reward = Callable[[int, Sequence[int], bool], float]
+
+
+@dataclass(frozen=True, eq=False)
+class HFSampler:
+    """Continuations of answers by ``model``; see :class:`apportion.evidence.Sampler`.
+
+    For rollouts in which nothing but the policy acts after the prefix: the text is the state, so a prefix is had again
+    exactly. Where observations follow, the environment must be run, which this sampler cannot: it refuses.
+
+    reward: what a finished text earns; NaN: no verdict. stop: token ids that end an answer (default: the model's own).
+    rows: continuations in memory at a time.
+    """
+
+    model: Any
+    reward: Reward
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: Sequence[int] | None = None
+    rows: int = 128
+    watch: Watch | None = None
+    provenance: Provenance = "exact_restore"
+
+    def __post_init__(self) -> None:
+        for name, fine in (
+            ("max_new_tokens", self.max_new_tokens >= 1), ("temperature", self.temperature >= 0), ("top_p", 0 < self.top_p <= 1)
+        ):  # fmt: skip
+            if not fine:
+                raise OptionError(
+                    f"{name} = {getattr(self, name)}: expected max_new_tokens >= 1, temperature >= 0, 0 < top_p <= 1"
+                )
+
+    def continuations(self, batch: Batch, prefixes: Array, k: int, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
+        ids, starts, cuts = batch.need("ids"), batch.offsets("trajectory"), prefix_tokens(batch, axis)[prefixes]
+        owner = batch.within(axis, "trajectory")[prefixes]
+        self._refuse(batch, cuts, owner, prefixes)
+        values, written, read = np.full((len(prefixes), k), np.nan), 0, 0
+        for done, i in enumerate(np.unique(owner).tolist(), 1):
+            here = np.flatnonzero(owner == i)
+            text = ids[starts[i] : starts[i + 1]].tolist()
+            at = (cuts[here] - starts[i]).tolist()
+            shared = Prefix(self.model, text[: max(at)], rows=self.rows)
+            made, ended = shared.generate(
+                np.repeat(at, k).tolist(), max_new_tokens=self.max_new_tokens, stop=self._stop(), rng=rng,
+                temperature=self.temperature, top_p=self.top_p,
+            )  # fmt: skip
+            paid = [self.reward(i, text[:c] + new, e) for c, new, e in zip(np.repeat(at, k).tolist(), made, ended, strict=True)]
+            values[here] = np.asarray(paid, dtype=np.float64).reshape(-1, k)
+            written, read = written + sum(map(len, made)), read + shared.length
+            if self.watch:
+                self.watch(done, np.unique(owner).size)
+        return Asked(values, Bill(generated=float(written), scored=float(read)))
+
+    def branch(self, batch: Batch, prefixes: Array, rng: np.random.Generator) -> tuple[Batch, Bill]:
+        """Not offered: a branch of turns needs the environment."""
+        raise OptionError("HFSampler continues answers; it grows no branches, which need an environment")
+
+    def _stop(self) -> Sequence[int]:
+        if self.stop is not None:
+            return self.stop
+        end = self.model.generation_config.eos_token_id
+        if end is None:
+            raise OptionError("the model names no end token: give stop=[...]")
+        return end if isinstance(end, list) else [end]
+
+    def _refuse(self, batch: Batch, cuts: Array, owner: Array, prefixes: Array) -> None:
+        shown = np.append(np.flatnonzero(~batch.action), batch.n_tokens)
+        following = shown[np.searchsorted(shown, cuts)] < batch.offsets("trajectory")[owner + 1]
+        if following.any():
+            i = int(np.argmax(following))
+            raise OptionError(f"prefixes[{i}] = {int(prefixes[i])}: observations follow it, so the environment would have to run")
+        empty = cuts == batch.offsets("trajectory")[owner]
+        if empty.any():
+            i = int(np.argmax(empty))
+            raise OptionError(f"prefixes[{i}] = {int(prefixes[i])}: no token stands before it; a batch needs its prompt's tokens")
