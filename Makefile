@@ -37,6 +37,7 @@ demo: setup
 
 docs: setup
 	$(BIN)/apportion methods --markdown > docs/methods.md
+	$(BIN)/python -m apportion.bench.task_page docs/tasks.md
 	$(BIN)/apportion card list --markdown > docs/cards.md
 	$(BIN)/python -m apportion.integrations.trl.page docs/trl.md
 	$(BIN)/python -m apportion.integrations.verl.table docs/verl.md

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from apportion.bench.estimate import estimate, seconds
 from apportion.bench.records import Cell
 from apportion.bench.suites import SUITES, plan
 from apportion.bench.sweeps import LARGE, SWEEPS
+from apportion.bench.task_page import rewritten
 from apportion.bench.tasks import find
 from apportion.cli import main
 
@@ -83,3 +85,8 @@ def test_longer_words_are_expected_to_take_longer() -> None:
     cells = [Cell("gae", f"bifurcation/{name}", 0, "gradient") for name in ("tokens-1", "tokens-8", "tokens-512")]
     found = [seconds(cell, settings) for cell in cells]
     assert found[0] < 1.5 * found[1] < found[2] / 5
+
+
+def test_the_page_of_tasks_has_the_tables_as_they_are() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text("utf-8")
+    assert rewritten(page) == page, "docs/tasks.md is stale: make docs"

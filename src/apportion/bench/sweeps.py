@@ -157,7 +157,7 @@ SWEEPS: Mapping[str, Sweep] = {
     )
 }  # fmt: skip
 
-#: Too long for batches of 64 rollouts on a machine of 8 GB: a sweep is run with them, a suite is not.
+#: Too long for the batches of 512 that a suite has on a machine of 8 GB.
 LARGE = frozenset({"agentic/tokens-128K", "agentic/tokens-1M"})
 
 
