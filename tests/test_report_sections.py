@@ -153,7 +153,7 @@ def test_both_worlds_are_needed_and_they_are_the_shipped_ones() -> None:
 
 def test_what_a_method_goes_by_is_said() -> None:
     assert judged(world(0.7), world(0.3), ask="sampler")["evidence"] == "restored states"
-    assert judged(world(0.7), world(0.3), ask="judge", oracle=True)["evidence"] == "told (oracle)"
+    assert judged(world(0.7), world(0.3), ask="judge", oracle=True)["evidence"] == "the truth (oracle)"
     assert judged(world(0.7), world(0.3), ask="fit")["evidence"] == "the log"
 
 

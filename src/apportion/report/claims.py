@@ -35,7 +35,7 @@ def claims_text(summary: Mapping[str, Any]) -> list[str]:
     parts = [f"{len(ids)} {_word(verdict, len(ids))} ({', '.join(ids)})" for verdict, ids in by.items() if ids]
     said = [f"Of {len(rows)} published claim{'s' if len(rows) != 1 else ''} put to the test, {'; '.join(parts)}."]
     if rows and rows[0]["stale"]:
-        said.append("They were tested by other code than this run’s; run `apportion bench claims --run RUN` to test them again.")
+        said.append("They were tested by other code than this run’s; apportion bench claims --run RUN tests them again.")
     return said
 
 

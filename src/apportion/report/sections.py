@@ -34,7 +34,12 @@ class Section:
 
 
 #: In the order of the navigation.
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS: tuple[Section, ...] = (
+    Section("sweeps", "Sweeps", "One knob at a time", ("filter",)),
+    Section("estimands", "Estimands", "What each method claims to measure", ("task", "filter")),
+    Section("witness", "Witness", "Who claims to know?", ("filter",)),
+    Section("claims", "Claims", "Published claims, tested"),
+)
 
 
 def section_rows(run: Run, found: Mapping[str, Any]) -> dict[str, Any]:

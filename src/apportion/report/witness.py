@@ -27,7 +27,7 @@ NEAR = 0.05
 SOURCES: Mapping[str, str] = {
     "nothing": "the log", "fit": "the log", "author": "the log", "model": "the log and the model", "sampler": "restored states",
 }  # fmt: skip
-TOLD = "told (oracle)"
+TOLD = "the truth (oracle)"
 
 VERDICTS: Mapping[str, str] = {
     "claims to know": "its signs are surely wrong in at least one world",
