@@ -142,23 +142,30 @@ SUITES: dict[str, Suite] = {
             measures=("gradient", "cost"), gradient=Gradient(batch_sizes=(64, 512), replicates=(8, 4)), cost=Cost(batch=64)
         ),
     ),
-    # What ``apportion select`` goes by: every method on a grid of settings, part of them held out (see selection/grid.py).
+    # What ``apportion select`` goes by, in three runs: fitting settings, held-out ones (selection/grid.py), and long rollouts.
     "selection": Suite(
-        title="what method selection was measured on: short rollouts, everybody learns",
-        tasks=grid.SHORT,
+        title="what method selection goes by: short rollouts, everybody learns",
+        tasks=tuple(t for t in grid.SHORT if t in grid.FIT),
         methods=grid.ENTRANTS,
         seeds=3,
         settings=Settings(
             measures=("gradient", "learning", "cost"),
             gradient=Gradient(batch_sizes=(64, 256), replicates=(4, 2)),
-            learning=Learning(
-                batch_sizes=(128,), lrs=(0.15,), max_updates=60,
-                methods=tuple(e for e in grid.ENTRANTS if e not in grid.UNTRAINED),
-            ),
+            learning=Learning(batch_sizes=(128,), lrs=(0.15,), max_updates=60, methods=grid.TRAINED),
+        ),
+    ),
+    "selection-held-out": Suite(
+        title="short rollouts on which its advice is judged",
+        tasks=tuple(t for t in grid.SHORT if t in grid.HELD_OUT),
+        methods=grid.ENTRANTS,
+        seeds=3,
+        settings=Settings(
+            measures=("learning", "cost"),
+            learning=Learning(batch_sizes=(128,), lrs=(0.15,), max_updates=60, methods=grid.TRAINED),
         ),
     ),
     "selection-long": Suite(
-        title="the same on rollouts of 100 turns or steps, where nobody learns",
+        title="both, on rollouts of 100 turns or steps, where nobody learns",
         tasks=grid.LONG,
         methods=tuple(e for e in grid.ENTRANTS if e not in grid.ONLY_SHORT),
         seeds=3,

@@ -17,9 +17,7 @@ from .measured import COMPARED, FILE, read
 def main(argv: list[str] | None = None) -> int:
     """Write the file (default: the package's own); what is wrong with a run is one line and exit status 2."""
     parser = argparse.ArgumentParser(prog="python -m apportion.bench.selection", description=__doc__)
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="run folders of the suites selection and selection-long"
-    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders of selection, -held-out and -long")
     parser.add_argument("-o", "--out", type=Path, default=Path(__file__).with_name(FILE))
     given = parser.parse_args(argv)
     try:

@@ -31,7 +31,7 @@ def collect(folders: Sequence[Path]) -> dict[str, Any]:
     """
     runs = [_Run(folder) for folder in folders]
     if not runs:
-        raise BenchError("no run folder was given: expected those of the suites selection and selection-long")
+        raise BenchError("no run folder was given: expected those of the suites selection, selection-held-out and selection-long")
     for what in ("group", "prices", "seeds", "protocol"):
         values = [getattr(run, what) for run in runs]
         if any(v != values[0] for v in values):
@@ -52,8 +52,7 @@ def collect(folders: Sequence[Path]) -> dict[str, Any]:
         "format": FORMAT,
         "about": {
             "protocol": runs[0].protocol,
-            "suites": [run.suite for run in runs],
-            "code": [run.code for run in runs],
+            "code": sorted({run.code for run in runs}),
             "versions": runs[0].versions,
             "missing": sorted(cell for run in runs for cell in run.missing),
         },
@@ -74,7 +73,7 @@ class _Run:
         if found is None or not (folder / RESULTS).is_file():
             raise BenchError(f"{folder}: no finished run here; expected a folder made by 'apportion bench run --out'")
         manifest: Mapping[str, Any] = found
-        self.folder, self.suite = folder, str(manifest["suite"])
+        self.folder = folder
         self.protocol, self.code, self.versions = manifest["protocol"], manifest["code"], manifest["versions"]
         self.group, self.prices = manifest["settings"]["group"], manifest["prices"]
         self.seeds = tuple(manifest["seeds"])

@@ -49,3 +49,4 @@ ENTRANTS: tuple[str, ...] = (
     "pilotrl-judge80", "adaptive_segment-judge80", "mappa-coach80", "m_grpo-expert80", "llm_mca-critic80",
     "turn_level_reward-judge80", "int-blame80", "qllm", "lare",
 )  # fmt: skip
+TRAINED: tuple[str, ...] = tuple(e for e in ENTRANTS if e not in UNTRAINED)

@@ -1,7 +1,7 @@
 """What was measured on the grid, as package data: per entrant, setting and seed, beside the code and protocol it comes from.
 
-``python -m apportion.bench.selection RUN ...`` writes the file from run folders of the suites ``selection`` and
-``selection-long``. Moments are stored, not ratios, so that statistics can change without a new run.
+``python -m apportion.bench.selection RUN ...`` writes the file from run folders of the suites ``selection``,
+``selection-held-out`` and ``selection-long``. Moments are stored, not ratios, so that statistics can change without a new run.
 """
 
 from __future__ import annotations
@@ -115,6 +115,6 @@ def _shipped(name: str) -> Any:
         return json.loads((files(__package__) / name).read_text("utf-8"))
     except FileNotFoundError:
         raise BenchError(
-            "no measured settings ship with this copy: run the suites selection and selection-long, then "
-            "'python -m apportion.bench.selection RUN RUN'"
+            "no measured settings ship with this copy: run the suites selection, selection-held-out and "
+            "selection-long, then 'python -m apportion.bench.selection RUN RUN RUN'"
         ) from None
