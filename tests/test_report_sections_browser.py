@@ -46,8 +46,8 @@ def rows() -> Rows:
                 made += [(method, task, seed, "gradient", k, 64, float("nan"), v) for k, v in moments.items()]
                 sign = right if task.endswith("plus") else 1 - right
                 found = {
-                    "correlation": 0.4 / (1 + noise), "sign": 0.6, "fork_ap": 0.5, "leak_routine": 0.3, "leak_luck": 0.1, "silent": 0.0,
-                    "correlation:contrast": 0.3, "correlation:shapley": 0.5, "sign:contrast": sign,
+                    "correlation": 0.4 / (1 + noise), "sign": 0.6, "fork_ap": 0.5, "leak_routine": 0.3, "leak_luck": 0.1,
+                    "silent": 0.0, "correlation:contrast": 0.3, "correlation:shapley": 0.5, "sign:contrast": sign,
                 }  # fmt: skip
                 if method == "exact":
                     found |= {"silent": 1.0 if "witness" in task else 0.0, "correlation": 1.0, "correlation:shapley": 0.6}
