@@ -98,8 +98,8 @@ def _text(verdict: Verdict) -> str:
     for n in verdict.numbers:
         shown = f"{n.value:.3g}" if n.low is None else f"{n.value:.3g} [{n.low:.3g}, {n.high:.3g}]"
         lines.append(f"    {n.what}: {shown}")
-    for what, p in (("p of 'the prediction is wrong'", verdict.shown), ("p of 'the prediction is right'", verdict.refuted)):
-        lines += [f"    {what}: {p:.2g}"] if p is not None else []
+    for what, p in (("wrong", verdict.shown), ("right", verdict.refuted)):
+        lines += [f"    p if the prediction were {what}: {'below 1e-12' if p < 1e-12 else f'{p:.2g}'}"] if p is not None else []
     if verdict.oracle:
         lines.append("    (oracle: its evidence touches the truth)")
     return "\n".join([*lines, ""])

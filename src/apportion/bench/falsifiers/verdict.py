@@ -27,7 +27,7 @@ class Number(BaseModel):
 
 @dataclass(frozen=True)
 class Found:
-    """What a test saw. ``shown``: p of "the prediction is wrong"; ``refuted``: p of "the prediction is right".
+    """What a test saw. ``shown``: p if the prediction were wrong; ``refuted``: p if it were right.
 
     Neither p small: ``otherwise``. ``fixed`` decides without any p: nothing was random, or there was nothing to test.
     ``note``: what is peculiar to this result, a sentence.
@@ -57,9 +57,9 @@ class Falsifier:
 class Verdict(BaseModel):
     """The outcome of one falsifier for one entrant, on one task.
 
-    passed: None where the test said neither. shown, refuted: p-values, as found; adjusted: the smallest after Holm's correction
-    over the methods that were run together, where several were. ``needs``: what the entrant asked. ``rollouts``: how many
-    independent ones the intervals rest on.
+    passed: None where the test said neither. shown: p if the prediction were wrong; refuted: p if it were right; both as
+    found, adjusted: whether the status was decided after Holm's correction over the methods that were run together.
+    needs: what the entrant asked. rollouts: how many independent ones the intervals rest on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,10 +99,10 @@ def status_of(found: Found, shown: float | None, refuted: float | None) -> Statu
     """What these p-values say."""
     if found.fixed is not None:
         return found.fixed
-    if refuted is not None and refuted <= LEVEL:
-        return "failed"
     if shown is not None and shown <= LEVEL:
         return "passed"
+    if refuted is not None and refuted <= LEVEL:
+        return "failed"
     return found.otherwise
 
 
