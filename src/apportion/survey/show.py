@@ -89,7 +89,8 @@ def _head(found: Record, here: bool) -> Iterator[tuple[str, str]]:
     yield "code", claim(found.code.model_copy(update={"is_": to.get("code", found.code.is_)}))
     yield "licence", claim(found.licence)
     yield "snapshot", f"{found.snapshot}: {WORDS['snapshot'][found.snapshot]}"
-    yield "here", f"implemented, {found.status}; see apportion explain {found.id}, apportion card show {found.id}" if here else "not implemented"
+    where = f"see apportion explain {found.id}, apportion card show {found.id}"
+    yield "here", f"implemented, {found.status}; {where}" if here else "not implemented"
 
 
 def _claims(found: Record, field: str) -> Iterator[tuple[str, str]]:
