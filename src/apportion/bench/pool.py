@@ -72,7 +72,7 @@ def local(queue: list[Cell], orders: Orders, width: int) -> Generator[Finished, 
     theirs, ours = spawn.Pipe(duplex=False)
     broken = False
     flight: dict[Future[Failure | None], Cell] = {}
-    with _environment(), ours, theirs:
+    with environment(), ours, theirs:
         pool = ProcessPoolExecutor(
             min(width, len(queue)), mp_context=spawn, initializer=_enter, initargs=(context, orders.plan.specs, theirs)
         )
@@ -128,7 +128,7 @@ def _interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
+def environment() -> Iterator[None]:
     """Variables that worker processes inherit; this process gets its own back."""
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)

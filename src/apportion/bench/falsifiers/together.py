@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from ...registry import methods
+from ..pool import environment
 from . import FALSIFIERS, Tried, Verdict, examine, named, scene_of
 from .verdict import verdicts
 
@@ -33,7 +34,7 @@ def run_all(
             found[id_] = one(id_, chosen, seed, rollouts)
             _tell(watch, found, wanted)
     else:
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with environment(), ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
             waiting = {pool.submit(one, id_, chosen, seed, rollouts): id_ for id_ in wanted}
             for done in as_completed(waiting):
                 found[waiting[done]] = done.result()
