@@ -16,6 +16,7 @@ import numpy as np
 from ...survey.profile import Profile
 from ..knobs import entrant as find
 from ..statistics import Float, interval
+from .bills import cost
 from .measured import Measured
 from .nearest import OUTSIDE, Near, distances
 from .needs import Lack, lacks
@@ -81,7 +82,7 @@ def rank(profile: Profile, m: Measured, among: Collection[str] | None = None, *,
     rows: list[tuple[str, Float, tuple[By, ...], float, float]] = []
     for name in m.entrants:
         entrant = find(name)
-        price = _price(m, near, name)
+        price = _price(m, near, name, profile)
         if why := lacks(entrant, profile, None if np.isnan(price) else price):
             out[name] = tuple(why)
             continue
@@ -107,8 +108,11 @@ def rank(profile: Profile, m: Measured, among: Collection[str] | None = None, *,
     return Ranking(tuple(ranked), out, tuple(near), how)
 
 
-def _price(m: Measured, near: Sequence[Near], name: str) -> float:
-    """At the nearest setting where the bill is known."""
+def _price(m: Measured, near: Sequence[Near], name: str, profile: Profile) -> float:
+    """At the user's size where it is known, else at the nearest setting where the bill is."""
+    scaled = cost(m, name, profile)
+    if scaled is not None:
+        return scaled.times
     found = (m.price(n.setting.id, name) for n in near)
     return next((p for p in found if not np.isnan(p)), float("nan"))
 
