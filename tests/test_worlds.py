@@ -180,8 +180,8 @@ def test_precision_looks_for_high_credit_or_for_low_as_the_marks_mean() -> None:
     batch, true, found = _made(40, 0.1, 3)
     marked: Bool = true > 1.0
     credit = ap.Credit.of(batch, "turn", true)
-    assert agreement(credit, found, marked, 1).precision == 1.0
-    assert agreement(credit, found, marked, -1).precision < 0.3
+    assert agreement(credit, found, marked, 1).precision == (1.0, 1.0, 1.0)
+    assert agreement(credit, found, marked, -1).precision.value < 0.3
     assert agreement(credit, found, marked, 1).chance == pytest.approx(marked.mean())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from apportion.bench.worlds.walks import Options, Seen, World
+from apportion.bench.worlds.walks import About, Options, Seen, World
 
 
 class Lamp:
@@ -20,6 +20,10 @@ class Lamp:
 
     def __init__(self, layout: Literal["turns", "steps"] = "turns", replays: bool = True) -> None:
         self.layout, self.replays = layout, replays
+
+    def about(self, prompt: int) -> About:
+        how = {"up": self.UP[prompt], "wait": self.WAIT}
+        return About("a lamp", how, {"kind": "scripted"}, "numpy", "Apache-2.0", "switches set up", [self.prompts[prompt], how])
 
     def start(self, prompt: int) -> tuple[int, ...]:
         return (prompt,)

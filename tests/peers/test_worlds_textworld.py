@@ -19,6 +19,8 @@ pytest.importorskip("textworld")
 from apportion.bench.worlds import textworld as module
 from apportion.bench.worlds.batches import to_batch
 from apportion.bench.worlds.games import Logic, Spec, made
+from apportion.bench.worlds.measure import own_precision, setting
+from apportion.bench.worlds.record import digest, records
 from apportion.bench.worlds.sampler import WalkSampler
 from apportion.bench.worlds.textworld import TextWorld
 from apportion.bench.worlds.truth import estimate
@@ -220,6 +222,20 @@ def test_continuations_have_the_exact_value_and_pay_for_the_replay(world: TextWo
     before = walks[0].length - 1
     assert 5 * (before + 1) <= bill.env_steps <= 5 * world.limit
     assert bill.env_steps > 5 * before
+
+
+def test_a_game_has_a_record_whose_hash_is_that_of_what_it_was_compiled_from(world: TextWorld) -> None:
+    at = setting(world, 8, 32, 0)
+    [one] = records(at, 0)
+    assert one.sha256 == digest(json.loads(world.paths[0].with_suffix(".json").read_text()))
+    assert one.definition == {"game": {"rooms": 2, "objects": 2, "quest": 3, "seed": 1}}
+    assert one.truth.kind == "estimate"
+    assert one.replay.env_steps == 1
+    assert one.marks.favours == 1
+    [other] = records(setting(TextWorld([world.paths[0]], follows=0.5, limit=12), 8, 2, 1), 1)
+    assert other.sha256 == one.sha256
+    assert other.definition == {"game": {"file": "game.z8"}}
+    assert own_precision(at).low > at.marked.mean()  # the planner and the estimate were never told of each other
 
 
 def test_a_game_is_made_once_and_then_taken_from_the_cache(

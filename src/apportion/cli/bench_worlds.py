@@ -22,9 +22,16 @@ def worlds(
     rollouts: Annotated[int, typer.Option(help="How many, 8 of each game or problem.")] = 32,
     continuations: Annotated[int, typer.Option(help="From every prefix, for the estimate of the truth; even.")] = 64,
     seed: Annotated[int, typer.Option(help="Of games, rollouts and continuations.", min=0)] = 0,
+    record: Annotated[bool, typer.Option("--record", help="Print the records of the games or problems; no method runs.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of such a record.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Credit in real text worlds, against a Monte-Carlo estimate of every advantage (needs the extra worlds)."""
+    if schema:
+        from ..bench.worlds.record import schema as of_record
+
+        typer.echo(_json.dumps(of_record(), indent=1))
+        return
     from rich.console import Console
 
     from ..bench.worlds.measure import run
@@ -39,8 +46,10 @@ def worlds(
                 console.print(text, highlight=False)
 
         at, coming = run(family, named, rollouts, continuations, seed, say)
-        lines = list(coming)
-    if as_json:
+        lines = [] if record else list(coming)
+    if record:
+        typer.echo(_json.dumps(_records(at, seed), indent=1))
+    elif as_json:
         typer.echo(_json.dumps(_data(at, lines, seed), indent=1))
     else:
         typer.echo(_text(at, lines, seed))
@@ -49,7 +58,9 @@ def worlds(
 
 
 def _text(at: Setting, lines: list[Line], seed: int) -> str:
-    found, unit = at.found, at.found.level
+    from ..bench.worlds.measure import own_precision
+
+    found, unit, own = at.found, at.found.level, own_precision(at)
     won = sum(walk.reward > 0 for walk in at.walks)
     width = found.high - found.low
     known = int(((found.low > 0) | (found.high < 0)).sum())
@@ -61,16 +72,18 @@ def _text(at: Setting, lines: list[Line], seed: int) -> str:
         f"truth: estimated from {found.k} continuations a prefix ({_spent(at)}), not exact;",
         f"95 % interval of an advantage {width.mean():.2f} wide on average; sign known of {known}",
         "",
-        f"{'method':<20}{'correlation':<22}{'sign':<20}{'AP':>5}{'env steps' if at.world.replays else 'tokens':>11}",
+        f"{'method':<19}{'correlation':<18}{'sign':<18}{'AP':<16}{'steps' if at.world.replays else 'tokens':>8}",
     ]
     for line in lines:
         if line.agreement is None:
-            shown.append(f"{line.method[:19]:<20}refused, see below")
+            shown.append(f"{line.method[:18]:<19}refused, see below")
             continue
         said, cost = line.agreement, line.env_steps if at.world.replays else line.generated
-        precision = "-" if math.isnan(said.precision) else f"{said.precision:.2f}"
-        shown.append(f"{line.method[:19]:<20}{_number(said.correlation):<22}{_number(said.sign):<20}{precision:>5}{cost:>11,.0f}")
-    shown += ["", f"AP of chance: {at.marked.mean():.2f}; intervals: over rollouts, within each game or problem"]
+        three = f"{_number(said.correlation):<18}{_number(said.sign):<18}{_number(said.precision):<16}"
+        shown.append(f"{line.method[:18]:<19}{three}{cost:>8,.0f}")
+    who = "the planner's commands" if at.world.favours > 0 else "the checker's wrong steps"
+    shown += ["", f"AP at {who}: chance {_short(at.marked.mean())}, the estimate itself {_number(own)}",
+              "intervals: 95 %, over rollouts, within each game or problem"]  # fmt: skip
     shown += [f"{line.method}: in its loss are {line.agreement.coverage:.0%} of the {unit}s"
               for line in lines if line.agreement is not None and line.agreement.coverage < 1]  # fmt: skip
     for line in lines:
@@ -87,27 +100,45 @@ def _spent(at: Setting) -> str:
 def _number(number: Number) -> str:
     if math.isnan(number.value):
         return "-"
-    return f"{number.value:.2f} [{number.low:.2f}, {number.high:.2f}]"
+    return f"{_short(number.value)} [{_short(number.low)}, {_short(number.high)}]"
+
+
+def _short(value: float) -> str:
+    """Two decimals, without the zero before the point."""
+    text = f"{value:.2f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def _records(at: Setting, seed: int) -> list[dict[str, Any]]:
+    from ..bench.worlds.record import records
+
+    return [one.model_dump(mode="json") for one in records(at, seed)]
 
 
 def _data(at: Setting, lines: list[Line], seed: int) -> dict[str, Any]:
+    from ..bench.metadata import PROTOCOL
+    from ..bench.worlds.measure import own_precision
+
     found = at.found
 
     def plain(number: Number) -> dict[str, float | None]:
         return {name: value if math.isfinite(value) else None for name, value in number._asdict().items()}
 
     return {
-        "family": at.world.family, "seed": seed, "rollouts": len(at.walks), "prompts": list(at.world.prompts),
+        "protocol": PROTOCOL, "family": at.world.family, "seed": seed,
+        "rollouts": len(at.walks), "prompts": list(at.world.prompts),
         "rewarded": sum(walk.reward > 0 for walk in at.walks), "unit": found.level, "units": int(found.value.size),
         "marked": int(at.marked.sum()),
         "truth": {
             "kind": "estimate", "continuations": found.k, "env_steps": found.bill.env_steps,
             "generated": found.bill.generated, "mean_interval": float((found.high - found.low).mean()),
+            "average_precision": plain(own_precision(at)),
         },
+        "records": _records(at, seed),
         "methods": [
             {"method": line.method, "refused": line.refused} if line.agreement is None else {
                 "method": line.method, "correlation": plain(line.agreement.correlation), "sign": plain(line.agreement.sign),
-                "average_precision": None if math.isnan(line.agreement.precision) else line.agreement.precision,
+                "average_precision": plain(line.agreement.precision),
                 "chance_precision": line.agreement.chance, "coverage": line.agreement.coverage,
                 "units": line.agreement.units, "signs_known": line.agreement.known,
                 "env_steps": line.env_steps, "generated": line.generated,

@@ -10,5 +10,7 @@ games      TextWorld's games: made from a seed, kept in a cache, their logic as 
 textworld  the world of such games: who walks there, what is read, which commands the planner wanted
 gym        the world of Reasoning Gym's sums: a solver that errs, and a checker of its steps
 truth      advantages estimated from continuations, and how well credit agrees with them
+marks      how well credit finds what the world's own planner or checker marks
+record     the record of a game or problem: what it is, whose, and how its truth was estimated
 measure    methods in a world, a line each
 """

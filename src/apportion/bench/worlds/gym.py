@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from ...errors import BenchError
 from .games import NEEDED
-from .walks import Options, Seen
+from .walks import About, Options, Seen
 
 
 class Place(NamedTuple):
@@ -56,6 +56,7 @@ class Sums:
                 "expected at least 1, at least 2, 0 to 0.2, 0 to below 1"
             )
         self.data = _dataset(problems, terms, digits, seed)
+        self.made = {"problems": problems, "terms": list(terms), "digits": list(digits), "seed": seed}
         self.problems = [parse(entry) for entry in self.data]
         self.errs, self.looks_back = errs, looks_back
         # room for the answer and for looking back four times; a solver that needs more gives none
@@ -65,6 +66,14 @@ class Sums:
     @cached_property
     def prompts(self) -> tuple[str, ...]:
         return tuple(f"chain_sum-{i}" for i in range(len(self.problems)))
+
+    def about(self, prompt: int) -> About:
+        entry = self.problems[prompt].entry
+        return About(
+            f"chain_sum of {len(self.problems[prompt].terms) + 1} terms", {"dataset": "chain_sum", "index": prompt, **self.made},
+            {"kind": "scripted", "errs": self.errs, "looks_back": self.looks_back, "limit": self.limit},
+            "reasoning_gym", "Apache-2.0", "steps that a checker finds wrong, from their text", entry,
+        )  # fmt: skip
 
     def start(self, prompt: int) -> Place:
         return Place(prompt, 0, self.problems[prompt].first)

@@ -19,7 +19,7 @@ from .games import Spec, textworld
 from .gym import Sums
 from .sampler import WalkSampler
 from .textworld import TextWorld
-from .truth import Agreement, Estimate, agreement, estimate
+from .truth import Agreement, Estimate, Number, agreement, estimate
 from .walks import Bool, Walk, World, roll
 
 Family = Literal["textworld", "gym"]
@@ -81,6 +81,8 @@ def _lacks(one: Entrant) -> str:
         return "reads a reference policy"
     if one.segments is not None:
         return "reads options marked by a rule"
+    if "replay" in one.source:  # a world has its own way back
+        return "sets how states are had again"
     return "remembers earlier updates" if one.keeps else ""
 
 
@@ -119,6 +121,12 @@ def line(who: Entrant, at: Setting, seed: int) -> Line:
         )
     except ApportionError as error:
         return Line(who.id, None, refused=str(error))
+
+
+def own_precision(at: Setting) -> Number:
+    """Average precision of the estimate itself at what the world marks: how far planner (checker) and advantage agree."""
+    credit = Credit.of(at.found.batch, at.found.level, at.found.value)
+    return agreement(credit, at.found, at.marked, at.world.favours).precision
 
 
 def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from ...errors import BenchError
 from .games import Logic, Spec, State, made, textworld
-from .walks import Options, Seen
+from .walks import About, Options, Seen
 
 #: A place in a game: which game, and which state of its logic.
 Place = tuple[int, int]
@@ -41,6 +42,7 @@ class TextWorld:
         tw = textworld()
         self.paths = [made(game) if isinstance(game, Spec) else Path(game) for game in games]
         self.logic = [Logic(tw.Game.load(str(path.with_suffix(".json")))) for path in self.paths]
+        self._games = tuple(games)
         self._names = tuple(game.name if isinstance(game, Spec) else game.stem for game in games)
         self.follows, self.limit = follows, limit
         self._cached = lru_cache(maxsize=4096)(self._read)
@@ -48,6 +50,16 @@ class TextWorld:
     @property
     def prompts(self) -> tuple[str, ...]:
         return self._names
+
+    def about(self, prompt: int) -> About:
+        path, game = self.paths[prompt], self._games[prompt]
+        how = {"file": path.name} if isinstance(game, Path) else game._asdict()
+        return About(
+            f"Inform game {self._names[prompt]}", {"game": how},
+            {"kind": "scripted", "follows": self.follows, "limit": self.limit},
+            "textworld", "MIT", "commands on the planner's remaining quest",
+            json.loads(path.with_suffix(".json").read_text("utf-8")),
+        )  # fmt: skip
 
     def start(self, prompt: int) -> Place:
         return prompt, 0

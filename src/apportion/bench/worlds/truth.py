@@ -13,6 +13,7 @@ from ...errors import OptionError
 from ...evidence import Bill, Sampler
 from ...words import Axis, Unit
 from ..statistics import interval
+from .marks import precision
 from .walks import Bool, Float, Int
 
 #: Two-sided 95 % of a normal distribution.
@@ -90,13 +91,13 @@ class Number(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """correlation, sign: see :func:`agreement`. precision: average precision at the marked units, and what chance gives.
-    units, known: how many units were compared, and how many have a sign that is known. coverage: share of units the
+    """correlation, sign: see :func:`agreement`. precision: average precision at the marked units, and what
+    chance gives. units, known: how many units were compared, and how many have a sign that is known. coverage: share of units the
     method has in its loss."""
 
     correlation: Number
     sign: Number
-    precision: float
+    precision: Number
     chance: float
     units: int
     known: int
@@ -111,12 +112,11 @@ def agreement(credit: Credit, found: Estimate, marked: Bool, favours: int, *, re
     with the advantage itself (Spearman's correction, on one side). Errors of the credit stay in. NaN where credit does
     not vary or the halves do not agree; not clipped, so it may come out a little beyond 1.
     sign: how often credit has the sign of the advantage where its interval leaves 0 out; a credit of 0 counts half.
-    precision: of ``favours`` * credit at finding the ``marked`` units (bool, one per unit of the estimate).
+    precision: of ``favours`` * credit at finding the ``marked`` units (bool, one per unit of the estimate): agreement with
+    the world's own planner or checker, in which the estimate has no part.
 
     Intervals: percentile bootstrap over the rollouts of each group, so they speak of these games and problems.
     """
-    from ..identification import _average_precision
-
     given, unit, row = _matched(credit, found)
     a1, a2 = found.halves[:, unit]
     mean, total = (a1 + a2) / 2, np.ones(unit.size)
@@ -131,7 +131,7 @@ def agreement(credit: Credit, found: Estimate, marked: Bool, favours: int, *, re
     return Agreement(
         Number(float(_correlation(per.sum(axis=1))), *interval(_correlation(drawn))),
         Number(float(_share(per.sum(axis=1))), *interval(_share(drawn))),
-        _average_precision(favours * given, positive) if unit.size else float("nan"),
+        Number(*precision(favours * given, positive, row, weight)),
         float(positive.mean()) if unit.size else float("nan"),
         int(unit.size), int(known.sum()), unit.size / found.value.size,
     )  # fmt: skip

@@ -30,6 +30,19 @@ class Seen(NamedTuple):
     keys: tuple[str, ...]
 
 
+class About(NamedTuple):
+    """What a prompt is, for its record: a title, the settings that made it, those of the policy that walks in it, the library
+    (name, licence), what marks choices, and ``content``: all that defines it, as JSON-able data whose digest is its hash."""
+
+    title: str
+    definition: dict[str, Any]
+    policy: dict[str, Any]
+    library: str
+    licence: str
+    marks: str
+    content: Any
+
+
 class World(Protocol):
     """Prompts, places and a policy. A place holds all that matters for what follows but the number of choices left;
     where a choice leads is certain, so that a walk can be replayed from its choices alone.
@@ -50,6 +63,7 @@ class World(Protocol):
         """The name of every prompt (game, problem)."""
         ...
 
+    def about(self, prompt: int) -> About: ...
     def start(self, prompt: int) -> Hashable: ...
     def options(self, place: Any) -> Options: ...
     def after(self, place: Any, choice: int) -> Hashable: ...
