@@ -125,7 +125,7 @@ def highlights(summary: Mapping[str, Any]) -> tuple[Found, Found]:
             continue
         value, low, high = (load(row["net"][k]) for k in ("value", "low", "high"))
         if row["verdict"] == "pushes the wrong way":
-            say(bad, row, -2e6, f"pushes the wrong way (alignment {load(row['rho']['value']):.2f})")
+            say(bad, row, -2e6, f"pushes the wrong way (alignment {load(row['rho']['value']):.2f})".replace("-", "−"))
         elif low > 1:
             say(good, row, -min(value, 1e5), f"a trajectory is worth {ratio(value)} one of RLOO’s, at equal cost")
         elif high < 1:

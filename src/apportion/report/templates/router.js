@@ -24,6 +24,7 @@
   // Shows what the address names: `prepare(name, rest, query, node)` fills a page and says its heading, place and selectors.
   function show(prepare, draw, moved) {
     const { name, rest, query, place } = parse();
+    title.after(selectors); // a page that is made anew must not take them along
     let node = views.get(name), found = node && prepare(name, rest, query, node);
     if (!found) { node = views.get("nowhere"); found = { heading: node.dataset.heading, nav: null, uses: [] }; }
     for (const view of views.values()) view.hidden = view !== node;
