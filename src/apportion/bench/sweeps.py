@@ -52,7 +52,8 @@ SWEEPS: Mapping[str, Sweep] = {
             ),
         ),
         Sweep(
-            "gap", "chance that the worst choice at a fork derails", "methods that still find small effects from those that drown",
+            "gap", "chance that the worst choice at a fork derails",
+            "methods that still find small effects from those that drown",
             _points("bifurcation", ((0.05, "gap-0.05"), (0.2, "gap-0.2"), (0.3, "small-gap"), (0.4, "gap-0.4"), (0.8, _BASE))),
         ),
         Sweep(
@@ -127,7 +128,8 @@ SWEEPS: Mapping[str, Sweep] = {
             _points("agentic", (("all", "reversible"), ("some", "turns-64"), ("none", "irreversible"))),
         ),
         Sweep(
-            "errand-tokens", "tokens of a rollout of 256 turns", "methods whose time and memory grow with tokens from those of turns",
+            "errand-tokens", "tokens of a rollout of 256 turns",
+            "methods whose time and memory grow with tokens from those of turns",
             _points("agentic", ((512, "turns-256"), (2**14, "tokens-16K"), (2**17, "tokens-128K"), (2**20, "tokens-1M"))),
         ),
         Sweep(
@@ -135,11 +137,13 @@ SWEEPS: Mapping[str, Sweep] = {
             _points("agentic", ((2, "timeless-2"), (4, "timeless"), (8, "timeless-8"), (16, "timeless-16"))),
         ),
         Sweep(
-            "trap-length", "how often a safe action can be repeated", "methods that settle for what never fails from those that leave it",
+            "trap-length", "how often a safe action can be repeated",
+            "methods that settle for what never fails from those that leave it",
             _points("agentic", ((8, "echo-trap"), (16, "echo-trap-16"), (32, "echo-trap-32"))),
         ),
         Sweep(
-            "trap-strength", "the policy's lean to the safe action, in nats", "methods that settle for what never fails from those that leave it",
+            "trap-strength", "the policy's lean to the safe action, in nats",
+            "methods that settle for what never fails from those that leave it",
             _points("agentic", ((0, "echo-habit-0"), (1, "echo-trap"), (2, "echo-habit-2"), (4, "echo-habit-4"))),
         ),
         Sweep(
@@ -147,11 +151,29 @@ SWEEPS: Mapping[str, Sweep] = {
             _points("agentic", ((gap, f"memory-gap-{gap}") for gap in (5, 10, 15, 20, 25))),
         ),
         Sweep(
-            "delayed-effect", "actions of which the first decides", "credit that reaches back over what is of no effect from credit that drowns in it",
+            "agents", "agents in a team", "credit for a member's own part from a share of the team's reward",
+            _points("team", ((n, f"independent-{n}") for n in (2, 4, 8))),
+        ),
+        Sweep(
+            "redundant-agents", "agents, one of whom is enough", "leaving one out, which finds nobody missed, from Shapley values",
+            _points("team", ((n, f"redundant-{n}") for n in (2, 4, 8))),
+        ),
+        Sweep(
+            "complementary-agents", "agents, all of whom are needed", "credit that waits for all from credit a member at a time",
+            _points("team", ((n, f"complementary-{n}") for n in (2, 4, 8))),
+        ),
+        Sweep(
+            "coupling", "how the parts of four agents combine", "difference rewards, Shapley values and advantages",
+            _points("team", ((kind, f"{kind}-4") for kind in ("independent", "redundant", "complementary"))),
+        ),
+        Sweep(
+            "delayed-effect", "actions of which the first decides",
+            "credit that reaches back over what is of no effect from credit that drowns in it",
             _points("classical", ((T, f"delayed-effect-{T}") for T in (2, 8, 32))),
         ),
         Sweep(
-            "umbrella", "turns between the umbrella and the rain", "credit that reaches back over what is of no effect from credit that drowns in it",
+            "umbrella", "turns between the umbrella and the rain",
+            "credit that reaches back over what is of no effect from credit that drowns in it",
             _points("classical", ((T, f"umbrella-length-{T}") for T in (10, 30, 100))),
         ),
     )
