@@ -10,7 +10,8 @@ import pytest
 from apportion.survey import trees as module
 from apportion.survey.profile import Profile, ProfileError, profile, read_profile
 from apportion.survey.records import records
-from apportion.survey.trees import Answer, Leaf, Node, Tree, TreeError, missing, trees, unanswered, walk
+from apportion.survey.tree_walk import Answer, missing, unanswered, walk
+from apportion.survey.trees import Leaf, Node, Tree, TreeError, trees
 
 
 def _walked(tree: str, **given: Any) -> Answer:

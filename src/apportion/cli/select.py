@@ -93,7 +93,7 @@ def select(
 def _profile(given: Mapping[str, str], file: Path | None) -> Any:
     """The answers of file and options together, asked for where that is possible."""
     from ..survey import profile as profiles
-    from ..survey.trees import how_to_answer, missing
+    from ..survey.tree_walk import how_to_answer, missing
 
     answers: dict[str, Any] = profiles.read_profile(file) if file is not None else {}
     for name, text in given.items():

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from ..survey.profile import CHOICES, QUESTIONS, Profile, ProfileError, answer, profile
-from ..survey.trees import missing, unanswered
+from ..survey.tree_walk import missing, unanswered
 
 #: Asked after the trees are content: what a method may need from the user.
 _HAVE = ("can_fork", "aux_model", "judge", "critic", "states_repeat", "budget")

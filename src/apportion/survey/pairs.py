@@ -9,7 +9,8 @@ from importlib.resources import files
 
 from ..edges.yaml_lines import parse, plain
 from .profile import Profile, profile
-from .trees import trees, walk
+from .tree_walk import walk
+from .trees import trees
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _text(value: object) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode()
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
 def dump(data: dict[str, object]) -> bytes:
@@ -44,7 +44,7 @@ def dump(data: dict[str, object]) -> bytes:
     rows = data["rows"]
     assert isinstance(rows, list)
     text = json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n'
-    return (text + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n ]\n}\n").encode()
+    return (text + ",\n".join(json.dumps(row, separators=(",", ":"), allow_nan=False) for row in rows) + "\n ]\n}\n").encode()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import numpy as np
 from ...registry import methods
 from ...survey.profile import Profile, flag
 from ...survey.records import records
-from ...survey.trees import Answer, Tree, how_to_answer, trees, walk
+from ...survey.tree_walk import Answer, how_to_answer, walk
+from ...survey.trees import Tree, trees
 from ..entrants import Entrant
 from ..knobs import entrant as find
 from .bills import KINDS, cost

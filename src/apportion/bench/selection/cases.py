@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ...survey.profile import Profile, profile
-from ...survey.trees import trees, walk
+from ...survey.tree_walk import walk
+from ...survey.trees import trees
 from ..knobs import entrant as find
 from ..statistics import Int
 from .grid import HELD_OUT
