@@ -11,6 +11,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 from ruamel.yaml import YAML
 
+from apportion.bench.falsifiers import Verdict, stored
 from apportion.cli import main
 from apportion.survey import records
 from apportion.survey.card import Card, cards
@@ -69,6 +70,34 @@ def test_a_card_is_shown_with_what_follows_from_it(capsys: pytest.CaptureFixture
     table = run(capsys, "show capo --markdown")[1]
     assert "| intervention | none |" in table
     assert all(line.count("|") == 3 for line in table.splitlines() if line.startswith("|"))
+
+
+def test_what_the_falsifiers_found_is_shown_and_what_is_old_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Verdict(
+        name="witness", method="gigpo", entrant="gigpo", needs="nothing", oracle=False, task="witness/plus", seed=0, rollouts=8,
+        prediction="no sign", status="failed", passed=False, outcome="It tells \x1b[31ma sign.",
+    )  # fmt: skip
+    monkeypatch.setattr(stored, "stored", lambda id_: (found,) if id_ == "gigpo" else ())
+    monkeypatch.setattr(stored, "is_current", lambda id_: True)
+    out = run(capsys, "show gigpo")[1]
+    assert re.search(r"^Falsifiers, as found\n  witness +failed: It tells \[31ma sign\.$", out, re.MULTILINE)
+    assert json.loads(run(capsys, "show gigpo --json")[1])["falsified"] == [found.model_dump(mode="json")]
+    assert "apportion card run capo: runs its falsifiers" in run(capsys, "show capo")[1]
+    monkeypatch.setattr(stored, "is_current", lambda id_: False)
+    assert "as found, of an older version of the code" in run(capsys, "show gigpo")[1]
+    assert json.loads(run(capsys, "show gigpo --json")[1])["falsified_is_current"] is False
+
+
+def test_without_stored_results_a_card_is_shown_all_the_same(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(id_: str) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(stored, "stored", absent)
+    assert "apportion card run gigpo" in run(capsys, "show gigpo")[1]
 
 
 def test_an_unknown_method_is_one_clean_line(capsys: pytest.CaptureFixture[str]) -> None:
