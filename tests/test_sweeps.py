@@ -25,8 +25,17 @@ MOVES = {
     "policy-strength": {"trained"}, "interaction": {"kind", "forks"}, "steps": {"horizon", "forks"}, "answer-tokens": {"tokens"},
     "turns": {"horizon", "forks", "types"}, "reversibility": {"ruinous"}, "errand-tokens": {"tokens"}, "revisits": {"rooms"},
     "trap-length": {"horizon"}, "trap-strength": {"habit"}, "memory-gap": {"gap"}, "delayed-effect": {"horizon", "kind"},
+    # an agent has a fork each; how often the policy does right is set so that all teams start equally well
+    **{key: {"agents", "forks", "roles", "right"} for key in ("agents", "redundant-agents", "complementary-agents")},
+    "coupling": {"kind", "right"},
+    "agents-independent": {"agents"}, "agents-redundant": {"agents", "right"}, "agents-complementary": {"agents", "right"},
+    "coupling": {"kind", "right"},  # how often a part goes right is set so that the team succeeds equally often
     "umbrella": {"horizon", "kind"},  # a classical task has its id for a kind
 }  # fmt: skip
+
+
+def test_every_sweep_says_what_may_move() -> None:
+    assert set(MOVES) == set(SWEEPS)
 
 
 @pytest.mark.parametrize("knob", sorted(MOVES))

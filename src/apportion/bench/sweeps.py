@@ -155,7 +155,7 @@ SWEEPS: Mapping[str, Sweep] = {
             _points("team", ((n, f"independent-{n}") for n in (2, 4, 8))),
         ),
         Sweep(
-            "redundant-agents", "agents, one of whom is enough", "leaving one out, which finds nobody missed, from Shapley values",
+            "redundant-agents", "agents, one of whom is enough", "leaving one out, which misses nobody, from Shapley values",
             _points("team", ((n, f"redundant-{n}") for n in (2, 4, 8))),
         ),
         Sweep(
@@ -164,6 +164,20 @@ SWEEPS: Mapping[str, Sweep] = {
         ),
         Sweep(
             "coupling", "how the parts of four agents combine", "difference rewards, Shapley values and advantages",
+            _points("team", ((kind, f"{kind}-4") for kind in ("independent", "redundant", "complementary"))),
+        ),
+        *(
+            Sweep(
+                f"agents-{kind}", f"agents in a team {what}", "credit of agents from credit that is the same for all",
+                _points("team", ((n, f"{kind}-{n}") for n in (2, 4, 8))),
+            )
+            for kind, what in (
+                ("independent", "whose parts add up"), ("redundant", "of whom one is enough"),
+                ("complementary", "all of whom are needed"),
+            )
+        ),
+        Sweep(
+            "coupling", "how the parts of four agents combine", "difference rewards from Shapley values and from advantages",
             _points("team", ((kind, f"{kind}-4") for kind in ("independent", "redundant", "complementary"))),
         ),
         Sweep(
