@@ -16,6 +16,7 @@ from apportion import Batch, Credit
 from apportion.errors import BenchError, CreditError
 from apportion.pages.embed import safe_json
 from apportion.report import write_lens, write_report
+from apportion.report.compact import columns, compact
 from apportion.report.lens import fit_budget, lens_data
 
 from .fake_run import EVIL, fake_lens, write_run
@@ -162,3 +163,25 @@ def test_lens_refuses_credit_of_another_batch_and_wrong_lengths(tmp_path: Path) 
     with pytest.raises(CreditError, match="credits is empty"):
         write_lens(batch, {}, tmp_path / "l.html")
     assert not list(tmp_path.iterdir())
+
+
+def test_columns_keep_what_rows_said() -> None:
+    rows = [
+        {
+            "task": "a",
+            "cost": {"value": 1.0, "low": None, "high": "inf"},
+            "share": {"value": 0.5, "low": 0.1, "high": 0.9, "runs": 7},
+        },
+        {
+            "task": "b",
+            "cost": {"value": None, "low": None, "high": None},
+            "share": None,
+            "only": {"value": 2.0, "low": 1.0, "high": 3.0},
+        },
+        {"task": "a", "seeds": 3},
+    ]
+    made = columns(rows)
+    assert made["words"] == {"task": {"words": ["a", "b"], "at": [0, 1, 0]}}
+    assert made["estimates"] == {"cost": [[1.0, None, "inf"], 0, None], "only": [None, [2.0, 1.0, 3.0], None]}
+    assert made["plain"] == {"share": [rows[0]["share"], None, None], "seeds": [None, None, 3]}
+    assert compact({"gradient": rows, "goal": "80 %"}) == {"gradient": made, "goal": "80 %"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_ENDS = {"value", "low", "high"}
 #: Parts of the summary that grow with methods times tasks.
 LONG = ("gradient", "learning", "identification", "cost")
 
@@ -24,7 +25,7 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     made: dict[str, Any] = {"rows": len(rows), "words": {}, "estimates": {}, "plain": {}}
     for key in keys:
         values = [row.get(key) for row in rows]
-        if any(isinstance(v, Mapping) for v in values):
+        if all(v is None or (isinstance(v, Mapping) and set(v) == _ENDS) for v in values) and any(values):
             made["estimates"][key] = [_estimate(v) for v in values]
         elif all(isinstance(v, str) for v in values):
             words = list(dict.fromkeys(values))

@@ -25,20 +25,34 @@ from .read import Run
 
 @dataclass(frozen=True)
 class Section:
-    """``title`` stands in the navigation, ``heading`` above the view; ``uses``: selectors it listens to (task, batch, filter)."""
+    """``title`` stands in the navigation, ``heading`` above the view; ``uses``: selectors it listens to (task, batch,
+    filter); ``about``: why one would go there, in the overview."""
 
     name: str
     title: str
     heading: str
     uses: tuple[str, ...] = ()
+    about: str = ""
 
 
 #: In the order of the navigation.
 SECTIONS: tuple[Section, ...] = (
-    Section("sweeps", "Sweeps", "One knob at a time", ("filter",)),
-    Section("estimands", "Estimands", "What each method claims to measure", ("task", "filter")),
-    Section("witness", "Witness", "Who claims to know?", ("filter",)),
-    Section("claims", "Claims", "Published claims, tested"),
+    Section(
+        "sweeps",
+        "Sweeps",
+        "One knob at a time",
+        ("filter",),
+        about="What moves when one knob of a task moves and all else stays.",
+    ),
+    Section(
+        "estimands",
+        "Estimands",
+        "What each method claims to measure",
+        ("task", "filter"),
+        about="Each method against what its number claims to be.",
+    ),
+    Section("witness", "Witness", "Who claims to know?", ("filter",), about="Who keeps silent where nothing can be known."),
+    Section("claims", "Claims", "Published claims, tested", about="What papers say, as experiments with a verdict each."),
 )
 
 

@@ -60,7 +60,7 @@ def views(
     claim, support = claim_and_support(summary)
     here = [v for v in _VIEWS if (v.name != "lens" or has_lens) and (v.name != "break-even" or summary["breakeven"])]
     after = next(i for i, v in enumerate(here) if v.name == "identification") + 1
-    here[after:after] = [View(s.name, s.title, s.heading, s.uses) for s in sections]
+    here[after:after] = [View(s.name, s.title, s.heading, s.uses, s.about) for s in sections]
     overview = View("", "Overview", f"{claim}.", ALL)
     known = {
         "summary": summary,

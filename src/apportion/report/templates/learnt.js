@@ -8,11 +8,11 @@
     { key: "speedup", label: "vs RLOO", hint: "how many times cheaper than RLOO", down: true, value: (r) => speed(r.row), text: (r) => speedup(r.row), sub: (r) => (r.row.method === "rloo" || !Number.isFinite(value(r.row, "speedup")) || r.row.at_most !== null ? "" : span(r.row.speedup, times)) },
     { key: "reached", label: "reached", hint: "share of seeds that reached the goal", down: true, value: (r) => num(r.row.reached), text: (r) => percent(r.row.reached) },
     { key: "gain", label: "gained", hint: "share of the attainable improvement at the end", down: true, value: (r) => value(r.row, "gain"), text: (r) => places(r.row.gain.value, 2), sub: (r) => span(r.row.gain, (v) => places(v, 2)) },
-    { key: "collapsed", label: "collapsed", hint: "share of trainings that lost what they had gained", value: (r) => (r.row.collapsed ? num(r.row.collapsed.value) : NaN), text: (r) => (r.row.collapsed ? percent(r.row.collapsed.value) : "–"), sub: (r) => (r.row.collapsed ? span(r.row.collapsed, percent) : "") },
+    { key: "collapse", label: "collapsed", hint: "share of all trainings, every setting of the grid, that lost what they had gained or grew certain before the goal", value: (r) => (r.row.collapse ? num(r.row.collapse.value) : NaN), text: (r) => (r.row.collapse ? percent(r.row.collapse.value) : "–"), sub: (r) => (r.row.collapse ? `${span(r.row.collapse, percent)} of ${r.row.collapse.runs}` : "") },
     { key: "updates", label: "updates", hint: "median number of updates", value: (r) => num(r.row.updates), text: (r) => short(r.row.updates) },
     { key: "setting", label: "at", hint: "the best of the grid", kind: "text", value: (r) => r.row.batch, text: (r) => `batch ${r.row.batch}, rate ${r.row.lr}`, sub: (r) => `best of ${r.row.settings}` },
   ];
-  const some = (rows) => COLUMNS.filter((c) => c.key !== "collapsed" || rows.some((r) => r.row.collapsed));
+  const some = (rows) => COLUMNS.filter((c) => c.key !== "collapse" || rows.some((r) => r.row.collapse));
 
   figures.learnt = (node, _, pick) => {
     const rows = pick.methods.map((m) => ({ ...m, row: find("learning", pick.task, m.id) })).filter((r) => r.row);
