@@ -20,13 +20,16 @@ ROOMS = ((1, "states always recur"), (32, "states hardly recur"))
 
 
 def worth(id_: str, task: Task, seed: int) -> float:
-    """Noise-to-signal of RLOO's update over that of ``id_``, at equal batches; 0 where it does not point uphill."""
+    """Noise-to-signal of RLOO's update over that of ``id_``, at equal batches; 0 where it does not point uphill.
+
+    RLOO's mean is the exact gradient, so that its noise needs no estimate of where it points.
+    """
     noise = []
     for one in ("rloo", id_):
         rows = gradient_rows(Cell(one, task.id, seed, "gradient"), task, entrants()[one], SETTINGS)
         found = {metric: value for metric, batch, _, value in rows if batch == BATCH}
-        rho = found["inner"] / np.sqrt(found["norm2"] * found["truth2"])
-        noise.append(1.0 / rho**2 - 1.0 if rho > 0 else np.inf)
+        inner = found["truth2"] if one == "rloo" else found["inner"]
+        noise.append(found["norm2"] * found["truth2"] / inner**2 - 1.0 if inner > 0 else np.inf)
     return float(noise[0] / noise[1])
 
 

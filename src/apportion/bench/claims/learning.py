@@ -58,7 +58,7 @@ def echo(seeds: int) -> Finding:
 CLAIMS = (
     Claim(
         "min-form-resists-hacking",
-        "Returns as the minimum of process rewards resist a flawed judge better than their sum.",
+        "Returns as the minimum of process rewards resist a judge that errs at random better than their sum.",
         "PURE (2504.15275)",
         hacking,
         "PURE with frozen random errors of a judge right on 80 % of texts and no verified outcome: share of the gain won by "
