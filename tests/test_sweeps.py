@@ -28,8 +28,6 @@ MOVES = {
     # an agent has a fork each; how often the policy does right is set so that all teams start equally well
     **{key: {"agents", "forks", "roles", "right"} for key in ("agents", "redundant-agents", "complementary-agents")},
     "coupling": {"kind", "right"},
-    "agents-independent": {"agents"}, "agents-redundant": {"agents", "right"}, "agents-complementary": {"agents", "right"},
-    "coupling": {"kind", "right"},  # how often a part goes right is set so that the team succeeds equally often
     "umbrella": {"horizon", "kind"},  # a classical task has its id for a kind
 }  # fmt: skip
 

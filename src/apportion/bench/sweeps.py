@@ -166,20 +166,6 @@ SWEEPS: Mapping[str, Sweep] = {
             "coupling", "how the parts of four agents combine", "difference rewards, Shapley values and advantages",
             _points("team", ((kind, f"{kind}-4") for kind in ("independent", "redundant", "complementary"))),
         ),
-        *(
-            Sweep(
-                f"agents-{kind}", f"agents in a team {what}", "credit of agents from credit that is the same for all",
-                _points("team", ((n, f"{kind}-{n}") for n in (2, 4, 8))),
-            )
-            for kind, what in (
-                ("independent", "whose parts add up"), ("redundant", "of whom one is enough"),
-                ("complementary", "all of whom are needed"),
-            )
-        ),
-        Sweep(
-            "coupling", "how the parts of four agents combine", "difference rewards from Shapley values and from advantages",
-            _points("team", ((kind, f"{kind}-4") for kind in ("independent", "redundant", "complementary"))),
-        ),
         Sweep(
             "delayed-effect", "actions of which the first decides",
             "credit that reaches back over what is of no effect from credit that drowns in it",
