@@ -17,7 +17,9 @@ from apportion.bench.knobs import entrant
 from apportion.bench.learning import train
 from apportion.bench.records import Cell
 from apportion.bench.settings import Settings
+from apportion.bench.statistics import wilson
 from apportion.bench.tasks import find
+from apportion.report.collapse import collapse_row, collapse_share, collapse_text
 
 TASK = "bifurcation/horizon-10"
 
@@ -93,3 +95,30 @@ def test_a_goal_that_stands_at_the_start_is_no_collapse() -> None:
     found = train(Cell("rloo", TASK, 0, "learning"), task, entrant("rloo"), easy, 64, 0.1, 1e6)
     assert (found["updates"], found["collapsed"], found["best"]) == (0.0, 0.0, found["start"])
     assert np.isnan([found["entropy"], found["first_entropy"]]).all()
+
+
+def test_the_report_counts_every_run_of_the_grid() -> None:
+    nan = math.nan
+    one = {"collapsed": np.array([1.0, 0.0, nan]), "first_entropy": np.array([1.0, 1.0, nan]),
+           "entropy": np.array([0.001, 0.5, nan]), "reached": np.array([0.0, 1.0, nan])}  # fmt: skip
+    two = {
+        "collapsed": np.array([1.0, 0.0, 0.0]),
+        "first_entropy": np.ones(3),
+        "entropy": np.full(3, 0.4),
+        "reached": np.zeros(3),
+    }
+    found = collapse_row([one, two])
+    assert found is not None
+    assert (found["collapsed"], found["runs"], found["certain"]) == (2, 5, 1)
+    assert (found["value"], found["low"], found["high"]) == pytest.approx(wilson(2, 5), rel=1e-5)
+    assert collapse_row([{"reached": np.ones(2)}]) is None, "a run from before collapse was told"
+
+
+def test_the_terminal_names_who_collapses() -> None:
+    methods = [{"id": "a", "name": "A"}, {"id": "b", "name": "B"}]
+    fallen, fine = (collapse_share(k, 10) | {"runs": 10, "collapsed": k, "certain": 0} for k in (5, 0))
+    rows = [{"method": "a", "collapse": fallen}, {"method": "a", "collapse": fine}, {"method": "b", "collapse": fine}]
+    text = collapse_text({"learning": rows, "methods": methods})
+    assert text == "Collapse, share of training runs over all settings (30 runs): A 25% (11% to 47%); not the other."
+    assert collapse_text({"learning": rows[2:], "methods": methods}).startswith("Collapse: none of 10 training runs")
+    assert collapse_text({"learning": [{"method": "a", "collapse": None}], "methods": methods}) == ""

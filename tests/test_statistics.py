@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
-from apportion.bench.statistics import bootstrap, interval, iqm, median, ranks, resample_index, spearman
+from apportion.bench.statistics import (
+    bootstrap,
+    interval,
+    iqm,
+    median,
+    ranks,
+    resample_index,
+    spearman,
+    student_quantile,
+    studentised,
+    wilson,
+)
 
 
 def test_bootstrap_interval_of_a_mean_matches_the_normal_one() -> None:
@@ -100,3 +112,52 @@ def test_spearman_is_undefined_where_it_says_nothing() -> None:
     assert math.isnan(spearman(np.array([1.0, 1.0, 1.0]), np.array([1.0, 2.0, 3.0])))
     with pytest.raises(ValueError, match="NaN"):
         spearman(np.array([1.0, math.nan, 2.0]), np.array([1.0, 2.0, 3.0]))
+
+
+def test_student_quantiles_of_the_books() -> None:
+    books = {1: 12.706, 2: 4.303, 3: 3.182, 5: 2.571, 10: 2.228, 30: 2.042, 120: 1.980, 1e9: 1.960}
+    for freedom, quantile in books.items():
+        assert student_quantile(freedom) == pytest.approx(quantile, abs=6e-4)
+    assert student_quantile(10, 0.99) == pytest.approx(3.169, abs=6e-4)
+    assert student_quantile(2.5) == pytest.approx(3.5746, abs=6e-4)  # between, as Satterthwaite's are
+    with pytest.raises(ValueError, match="above 0"):
+        student_quantile(0.0)
+
+
+def test_of_a_mean_the_studentised_interval_is_the_t_interval() -> None:
+    values = np.array([1.0, 2.0, 4.0])
+    samples = values[np.array(list(itertools.product(range(3), repeat=3)))].mean(axis=1)  # every resample there is
+    half = 4.302653 * values.std(ddof=1) / math.sqrt(3)
+    mean = float(values.mean())
+    assert studentised(mean, samples, 3) == pytest.approx((mean - half, mean + half), rel=1e-5)
+    assert studentised(mean, samples, 3, within=(0.0, 5.0)) == (0.0, 5.0)
+    wide = studentised(mean, samples, 3, freedom=1.0)
+    assert (wide[1] - mean) / half == pytest.approx(12.7062 / 4.302653, rel=1e-4)
+
+
+def test_ratios_have_their_interval_on_the_scale_of_logarithms() -> None:
+    samples = np.exp(np.array([-1.0, 0.0, 1.0, 0.0]))
+    low, high = studentised(1.0, samples, 2, log=True)
+    half = 12.7062 * math.sqrt(2) * math.sqrt(0.5)
+    assert (math.log(low), math.log(high)) == pytest.approx((-half, half), rel=1e-4)
+
+
+def test_never_is_an_end_of_the_interval_once_it_is_not_rare() -> None:
+    often = np.array([1.0] * 90 + [2.0] * 5 + [math.inf] * 5)
+    assert studentised(1.0, often, 5, log=True)[1] == math.inf
+    assert 0 < studentised(1.0, often, 5, log=True)[0] < 1
+    rare = np.array([1.0] * 90 + [2.0] * 9 + [math.inf])
+    assert math.isfinite(studentised(1.0, rare, 5)[1])
+    assert studentised(math.inf, np.array([math.inf, 2.0, math.inf, 3.0]), 2, log=True) == (2.0, math.inf)
+
+
+def test_what_was_measured_once_or_not_at_all_has_no_interval() -> None:
+    for value, samples, runs in ((1.0, np.ones(4), 1), (math.nan, np.ones(4), 3), (1.0, np.full(4, math.nan), 3)):
+        assert np.isnan(studentised(value, samples, runs)).all()
+
+
+def test_score_intervals_of_known_shares() -> None:
+    assert wilson(5, 10) == pytest.approx((0.5, 0.236593, 0.763407), abs=1e-5)
+    assert wilson(0, 10) == pytest.approx((0.0, 0.0, 0.277533), abs=1e-5)
+    assert wilson(3, 3)[1:] == pytest.approx((0.438503, 1.0), abs=1e-5)
+    assert np.isnan(wilson(0, 0)).all()

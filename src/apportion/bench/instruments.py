@@ -24,6 +24,7 @@ def gradient_rows(cell: Cell, task: Task, entrant: Entrant, settings: Settings) 
 
     inner = E <g, g*>, norm2 = E |g|^2, truth2 = |g*|^2, cross = E <g_i, g_j> over pairs of
     independent batches (so that |E g - g*|^2 = cross - 2 inner + truth2 without plug-in bias).
+    inner_var, norm2_var, inner_norm2: variances over the independent batches, and their covariance.
     between2, within2: squared length of the part of the bias that reweights prompts and of the
     part that credits wrongly within them; useful2: that of the part along g*.
 
@@ -43,8 +44,9 @@ def gradient_rows(cell: Cell, task: Task, entrant: Entrant, settings: Settings) 
         if pilot is not None:
             noise = np.einsum("k,nkpda->npda", _coefficients(pilot[0], pilot[1], by_prompt), known - by_prompt)
         quiet, whole = g - noise, g.sum(axis=1)
-        found = {"norm2": _norm2(whole, noise.sum(axis=1)), "price": price, "replicates": float(g.shape[0])}
-        found |= _moments(quiet.sum(axis=1), star) | _bias_split(quiet, by_prompt, star)
+        length = _norm2(whole, noise.sum(axis=1))
+        found = {"norm2": float(length.mean()), "price": price, "replicates": float(g.shape[0])}
+        found |= _moments(quiet.sum(axis=1), star, length) | _bias_split(quiet, by_prompt, star)
         found |= _gains(task, theta, whole[:GAINS], occupancy, settings.gradient.kl)
         numbers += [(metric, batch, float("nan"), value) for metric, value in found.items()]
     return numbers
@@ -98,18 +100,23 @@ def _coefficients(g: Float, variates: Float, mean: Float) -> Float:
     return b[:-1]
 
 
-def _moments(g: Float, star: Float) -> dict[str, float]:
+def _moments(g: Float, star: Float, length: Float) -> dict[str, float]:
     n = g.shape[0]
     flat = g.reshape(n, -1)
+    inner = flat @ star.ravel()
+    spread = np.cov(inner, length)
     return {
-        "inner": float((flat @ star.ravel()).mean()),
+        "inner": float(inner.mean()),
         "truth2": float((star**2).sum()),
         "cross": _pairs(flat, flat),
+        "inner_var": float(spread[0, 0]),
+        "norm2_var": float(spread[1, 1]),
+        "inner_norm2": float(spread[0, 1]),
     }
 
 
-def _norm2(g: Float, noise: Float) -> float:
-    """Mean |g|^2, less the cross term of the mean update with the known noise, which is 0 on average.
+def _norm2(g: Float, noise: Float) -> Float:
+    """|g|^2 of each batch, (n,), less the cross term of the mean update with the known noise, which is 0 on average.
 
     The mean update comes from the *other* batches, so that taking the term off moves no expectation.
     """
@@ -117,7 +124,7 @@ def _norm2(g: Float, noise: Float) -> float:
     flat, known = g.reshape(n, -1), noise.reshape(n, -1)
     quiet = flat - known
     others = (quiet.sum(axis=0) - quiet) / (n - 1)
-    return float((flat**2).sum(axis=1).mean() - 2.0 * (others * known).sum(axis=1).mean())
+    return np.asarray((flat**2).sum(axis=1) - 2.0 * (others * known).sum(axis=1))
 
 
 def _pairs(x: Float, y: Float) -> float:

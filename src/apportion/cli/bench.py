@@ -144,6 +144,7 @@ def _complain(console: Console, outcome: Outcome) -> int:
 def _show(folder: Path, page: Path | None, json: bool) -> None:
     """Print the leaderboard and the measured sentence; write the report."""
     from ..report.breakeven import breakeven_text
+    from ..report.collapse import collapse_text
     from ..report.summary import leaderboard_table, sentence, summarise
     from ..report.tiers import tier_text
 
@@ -158,7 +159,7 @@ def _show(folder: Path, page: Path | None, json: bool) -> None:
     console = stdout()
     console.print(leaderboard_table(summary))
     console.print(sentence(summary), markup=False, highlight=False)
-    for line in filter(None, (tier_text(summary), *breakeven_text(summary))):
+    for line in filter(None, (collapse_text(summary), tier_text(summary), *breakeven_text(summary))):
         console.print(line, markup=False, highlight=False)
     if page is not None:
         typer.echo(f"report: {page}")

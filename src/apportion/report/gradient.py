@@ -20,6 +20,7 @@ from ..bench.statistics import Float, Int
 from .numbers import NOTHING, Estimate, estimate, store
 from .pool import mean_estimate, pooled, resample_weights, seed_mean
 from .read import Run
+from .spread import Part, around, covariance, log_noise_part, rho_part, summed
 
 REFERENCE = "rloo"
 EXACT = 1e-12  # an NSR below this is rounding: the update is the exact gradient
@@ -33,7 +34,7 @@ def gradient_rows(run: Run, index: Int) -> list[dict[str, Any]]:
     """
     cells = run.values.get("gradient", {})
     weights = resample_weights(index)
-    constants = {task: rloo_constant(run, task, weights) for task in run.tasks}
+    constants = {task: (rloo_constant(run, task, weights), rloo_part(run, task)) for task in run.tasks}
     rows = []
     for task in run.tasks:
         for method in run.methods():
@@ -42,7 +43,7 @@ def gradient_rows(run: Run, index: Int) -> list[dict[str, Any]]:
                 if cell is not None and not is_flat(cell):
                     base = cells.get((REFERENCE, task, batch, 0.0))
                     row = {"task": task, "method": method, "batch": batch}
-                    row |= _quality(method, batch, cell, base, constants[task], weights) | _bias(cell, weights)
+                    row |= _quality(method, batch, cell, base, *constants[task], weights) | _bias(cell, weights)
                     if row["verdict"] != "aligned":
                         row["bias_rescaled"] = dict(NOTHING)  # no common factor to take out
                     rows.append(row)
@@ -80,15 +81,34 @@ def rloo_constant(run: Run, task: str, weights: Float) -> Float:
     return np.where(c > 0, c, np.nan)
 
 
+def rloo_part(run: Run, task: str) -> Part | None:
+    """How well log c is known, by the batches of every size; None where a run has not kept what it takes."""
+    total, mass, parts = 0.0, 0.0, []
+    for batch in run.batches():
+        cell = run.values["gradient"].get((REFERENCE, task, batch, 0.0))
+        known = None if cell is None else covariance(cell)
+        if cell is None or known is None:
+            continue
+        scale = batch / float(np.nanmean(cell["truth2"]))
+        size = scale * float(np.nanmean(cell["norm2"]))
+        weight = float(np.nansum(cell["replicates"])) / size**2
+        total, mass = total + weight * (size - batch), mass + weight
+        parts.append(Part(float(known[0][1, 1]) * (weight * scale) ** 2, known[1]))
+    return Part((whole := summed(parts)).variance / total**2, whole.freedom) if total > 0 else None
+
+
 def _quality(
-    method: str, batch: int, cell: Mapping[str, Float], base: Mapping[str, Float] | None, c: Float, weights: Float
-) -> dict[str, Any]:
+    method: str, batch: int, cell: Mapping[str, Float], base: Mapping[str, Float] | None, c: Float, c_part: Part | None,
+    weights: Float,
+) -> dict[str, Any]:  # fmt: skip
     inner, norm2, truth2 = pooled(cell, ("inner", "norm2", "truth2"), weights)
     seeds = _seeds(cell)
     with np.errstate(divide="ignore", invalid="ignore"):
         raw = inner / np.sqrt(norm2 * truth2)
         rho = np.clip(raw, -1.0, 1.0)
-    found = estimate(rho[0], rho[1:], seeds, within=(-1.0, 1.0))
+    part = rho_part(cell, float(rho[0])) if np.isfinite(rho[0]) else None
+    bounds = (-1.0, 1.0)
+    found = estimate(rho[0], rho[1:], seeds, within=bounds) if part is None else around(rho[0], part, within=bounds)
     verdict = _verdict(found)
     price, own_price = seed_mean(base, "price"), seed_mean(cell, "price")
     row: dict[str, Any] = {"rho": found, "verdict": verdict, "price": store(own_price)}
@@ -100,9 +120,15 @@ def _quality(
             # above 1 by more than rounding is sampling error: cleaner than can be told apart
             nsr = np.where(raw > 1.0 + 1e-9, np.nan, np.where(nsr < EXACT, 0.0, nsr))
             worth = c / nsr / batch
-        row["nsr"] = estimate(nsr[0], nsr[1:], seeds, log=True)
-        row["multiplier"] = estimate(worth[0], worth[1:], seeds, log=True)
-        row["net"] = estimate(worth[0] * price / own_price, worth[1:] * price / own_price, seeds, log=True)
+        net, noise = worth * price / own_price, None
+        if part is not None and 0 < rho[0] < 1 and nsr[0] > 0:
+            noise = log_noise_part(part, float(rho[0]))
+        row["nsr"] = estimate(nsr[0], nsr[1:], seeds, log=True) if noise is None else around(nsr[0], noise, log=True)
+        for name, values in (("multiplier", worth), ("net", net)):
+            if noise is None or c_part is None or not np.isfinite(values[0]):
+                row[name] = estimate(values[0], values[1:], seeds, log=True)
+            else:
+                row[name] = around(values[0], summed([noise, c_part]), log=True)
     if method == REFERENCE:  # the numeraire is worth itself
         row["multiplier"] = row["net"] = {"value": 1.0, "low": 1.0, "high": 1.0}
     row |= {name: mean_estimate(cell, name, weights) for name in ("gain_best", "gain_kl")}

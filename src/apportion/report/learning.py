@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..bench.statistics import Float, Int, iqm, resample_index
+from .collapse import collapse_row
 from .gradient import REFERENCE
 from .numbers import NOTHING, estimate, load, store
 from .read import Run
@@ -24,7 +25,7 @@ Cell = Mapping[str, Float]
 
 
 def learning_rows(run: Run, index: Int) -> list[dict[str, Any]]:
-    """One row per (task, method) at its best (batch, lr)."""
+    """One row per (task, method) at its best (batch, lr); ``collapse`` is over all its settings (see :func:`collapse_row`)."""
     cells = _grids(run)
     rows = []
     for task in run.tasks:
@@ -32,7 +33,8 @@ def learning_rows(run: Run, index: Int) -> list[dict[str, Any]]:
         base = cells[task, REFERENCE][chosen[REFERENCE]] if REFERENCE in chosen else None
         for method, setting in chosen.items():
             row: dict[str, Any] = {"task": task, "method": method, "batch": setting[0], "lr": setting[1]}
-            row |= {"settings": len(cells[task, method])} | _row(cells[task, method][setting], base, method, index)
+            row |= {"settings": len(cells[task, method]), "collapse": collapse_row(cells[task, method].values())}
+            row |= _row(cells[task, method][setting], base, method, index)
             rows.append(row)
         _add_bounds(rows, task)
     return rows
