@@ -166,22 +166,14 @@ def test_lens_refuses_credit_of_another_batch_and_wrong_lengths(tmp_path: Path) 
 
 
 def test_columns_keep_what_rows_said() -> None:
-    rows = [
-        {
-            "task": "a",
-            "cost": {"value": 1.0, "low": None, "high": "inf"},
-            "share": {"value": 0.5, "low": 0.1, "high": 0.9, "runs": 7},
-        },
-        {
-            "task": "b",
-            "cost": {"value": None, "low": None, "high": None},
-            "share": None,
-            "only": {"value": 2.0, "low": 1.0, "high": 3.0},
-        },
+    share = {"value": 0.5, "low": 0.1, "high": 0.9, "runs": 7}
+    rows: list[dict[str, Any]] = [
+        {"task": "a", "cost": {"value": 1.0, "low": None, "high": "inf"}, "share": share},
+        {"task": "b", "cost": dict.fromkeys(("value", "low", "high")), "only": {"value": 2.0, "low": 1.0, "high": 3.0}},
         {"task": "a", "seeds": 3},
     ]
     made = columns(rows)
     assert made["words"] == {"task": {"words": ["a", "b"], "at": [0, 1, 0]}}
     assert made["estimates"] == {"cost": [[1.0, None, "inf"], 0, None], "only": [None, [2.0, 1.0, 3.0], None]}
-    assert made["plain"] == {"share": [rows[0]["share"], None, None], "seeds": [None, None, 3]}
+    assert made["plain"] == {"share": [share, None, None], "seeds": [None, None, 3]}
     assert compact({"gradient": rows, "goal": "80 %"}) == {"gradient": made, "goal": "80 %"}
