@@ -64,6 +64,7 @@ def test_the_guide_asks_for_constraints_and_adds_the_team() -> None:
 def test_a_question_without_an_answer_is_reported_and_not_guessed() -> None:
     found = _walked("guide", setting="agentic", turns=40)
     assert found.open == (("feedback", ("step_verifier",)),)
+    assert found.gaps == ()
     assert found.leaves == ()
     assert missing(profile({"setting": "agentic"})) == ["turns"]
     assert missing(profile({"setting": "agentic", "turns": 3})) == ["aux_model"]
