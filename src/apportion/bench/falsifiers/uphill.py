@@ -42,7 +42,7 @@ def fall(scene: Scene, altered: Altered, better: str) -> Found:
         number("fall, paired over batches", fell),
         number("fall of exact credit's", of_mean(most)),
     )
-    return Found(numbers, shown=fell.above, refuted=short.below, note=better if fell.high < 0 else "")
+    return Found(numbers, shown=fell.above, refuted=short.below, if_failed=better if fell.high < 0 else "")
 
 
 def _moments(scene: Scene, outcomes: list[Outcome], altered: Altered) -> tuple[Float, Float, float]:

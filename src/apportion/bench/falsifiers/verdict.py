@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,7 +30,7 @@ class Found:
     """What a test saw. ``shown``: p if the prediction were wrong; ``refuted``: p if it were right.
 
     Neither p small: ``otherwise``. ``fixed`` decides without any p: nothing was random, or there was nothing to test.
-    ``note``: what is peculiar to this result, a sentence.
+    ``note``: what is peculiar to this result, a sentence; ``if_failed``: one that is said beside a failure only.
     """
 
     numbers: tuple[Number, ...] = ()
@@ -39,6 +39,7 @@ class Found:
     otherwise: Status = "undecided"
     fixed: Status | None = None
     note: str = ""
+    if_failed: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,22 +110,31 @@ def status_of(found: Found, shown: float | None, refuted: float | None) -> Statu
 def verdicts(tried: Iterable[tuple[Falsifier, Found, Mapping[str, object]]], *, together: bool = False) -> list[Verdict]:
     """Verdicts of what was found; ``together`` corrects the p-values of each falsifier over all that were tried (Holm)."""
     rows = list(tried)
-    shown, refuted = ([getattr(found, side) for _, found, _ in rows] for side in ("shown", "refuted"))
-    if together:
-        for values in (shown, refuted):
-            for name in {falsifier.name for falsifier, _, _ in rows}:
-                mine = [i for i, (falsifier, _, _) in enumerate(rows) if falsifier.name == name]
-                for i, value in zip(mine, holm([values[i] for i in mine]), strict=True):
-                    values[i] = value
+    shown, refuted = (
+        _decisive([(f.name, getattr(found, side)) for f, found, _ in rows], together) for side in ("shown", "refuted")
+    )
     made = []
     for (falsifier, found, facts), p, q in zip(rows, shown, refuted, strict=True):
         status = status_of(found, p, q)
+        said = (falsifier.says.get(status, ""), found.note, found.if_failed if status == "failed" else "")
         data: dict[str, object] = {
             **facts, "name": falsifier.name, "prediction": falsifier.prediction, "status": status,
             "passed": {"passed": True, "failed": False}.get(status),
-            "outcome": " ".join(part for part in (falsifier.says.get(status, ""), found.note) if part),
+            "outcome": " ".join(part for part in said if part),
             "numbers": found.numbers, "adjusted": together,
-            "shown": None if p is None else _short(p), "refuted": None if q is None else _short(q),
+            "shown": None if found.shown is None else _short(found.shown),
+            "refuted": None if found.refuted is None else _short(found.refuted),
         }  # fmt: skip
         made.append(Verdict.model_validate(data))
     return made
+
+
+def _decisive(found: Sequence[tuple[str, float | None]], together: bool) -> list[float | None]:
+    """The p-values that decide: as found, or corrected among those of the same falsifier."""
+    values = [p for _, p in found]
+    if together:
+        for name in {name for name, _ in found}:
+            mine = [i for i, (own, _) in enumerate(found) if own == name]
+            for i, p in zip(mine, holm([values[i] for i in mine]), strict=True):
+                values[i] = p
+    return values

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..tabular import Float
-from .intervals import LEVEL, Estimate, jackknife
+from .intervals import Estimate, jackknife
 from .moments import Sums, pulled, squared, sums
 from .scene import BATCHES, Scene
 from .units import NOTHING, units
@@ -39,7 +39,7 @@ def test(scene: Scene) -> Found:
     moves = _ratio("the same, between actions only", still, live, pulled)
     part = plain("share of all units where nothing matters", float(still.count.sum() / (still.count.sum() + live.count.sum())))
     numbers = tuple(x for x in (leak, moves) if x is not None)
-    return Found((*numbers, share, part), shown=over.below, refuted=over.above, note=_why(over, moves))
+    return Found((*numbers, share, part), shown=over.below, refuted=over.above, if_failed=_why(moves))
 
 
 def _ratio(what: str, still: Sums, live: Sums, statistic: Callable[[Sums, Float | None], float]) -> Number | None:
@@ -52,9 +52,9 @@ def _ratio(what: str, still: Sums, live: Sums, statistic: Callable[[Sums, Float 
     return number(what, Estimate(value, low, high, found.above, found.below))
 
 
-def _why(over: Estimate, moves: Number | None) -> str:
+def _why(moves: Number | None) -> str:
     """Whether what is wrong there is said of the place, or of what was done."""
-    if over.above > LEVEL or moves is None or moves.low is None or moves.high is None:
+    if moves is None or moves.low is None or moves.high is None:
         return ""
     if moves.high <= MARGIN:
         return "It says how well things stand there, alike for all actions: that moves no gradient."
