@@ -13,9 +13,11 @@ from apportion.bench.claims.exploit import kept
 from apportion.bench.claims.finding import Number
 from apportion.bench.claims.games import either
 from apportion.bench.claims.record import document, read_claims
+from apportion.bench.claims.refed import credit, overlap
 from apportion.bench.claims.selection import SETTINGS, SHARE, task_of, unsure_contexts, worths
 from apportion.bench.manifest import code_digest
 from apportion.bench.oracle import oracle, truth
+from apportion.bench.tasks import find
 from apportion.cli import main
 from apportion.errors import BenchError
 from apportion.report.claims import claims_rows, claims_text
@@ -123,6 +125,18 @@ def test_a_part_by_chance_is_worth_about_its_share() -> None:
     assert found["all"] == pytest.approx(1.0)
     assert found["chance"] == pytest.approx(SHARE, rel=0.3)
     assert found["entropy"] > 1.0
+
+
+def test_text_that_always_leads_elsewhere_says_less_than_a_restored_state() -> None:
+    task = find("bifurcation/horizon-10")
+    errors = {}
+    for noise in (0.0, 1.0):
+        found, exact = credit(task, 0, noise)
+        errors[noise] = float(np.sqrt(((found - exact) ** 2).mean()))
+    assert errors[0.0] < 0.03
+    assert errors[1.0] > 2 * errors[0.0]
+    assert overlap(np.array([9.0, 0, 0, 0, 0]), np.array([9.0, 0, 0, 0, 0])) == 1.0
+    assert overlap(np.array([9.0, 0, 0, 0, 0]), np.array([0, 0, 0, 0, -9.0])) == 0.0
 
 
 def test_either_of_the_two_agents_is_enough() -> None:

@@ -18,12 +18,13 @@ from .gradients import CLAIMS as _gradients
 from .groups import CLAIMS as _groups
 from .hindsight import CLAIMS as _hindsight
 from .learning import CLAIMS as _learning
+from .refed import CLAIMS as _refed
 from .restored import CLAIMS as _restored
 from .selection import CLAIMS as _selection
 from .signal import CLAIMS as _signal
 
 _ALL = (
-    _signal, _continuations, _restored, _games, _groups, _hindsight, _gradients, _selection, _exploit, _learning,
+    _signal, _continuations, _restored, _refed, _games, _groups, _hindsight, _gradients, _selection, _exploit, _learning,
 )  # fmt: skip
 CLAIMS: dict[str, Claim] = {claim.id: claim for some in _ALL for claim in some}
 

@@ -32,7 +32,7 @@ def smearing(seeds: int) -> Finding:
 
 
 def errors(k: int, seed: int, horizon: int = 8) -> Float:
-    """Credit of k continuations a state less the exact advantage, of every turn of 64 rollouts."""
+    """Credit of k continuations a state less the exact advantage, of every turn of 64 groups of 8 rollouts."""
     task = find(f"classical/delayed-effect-{horizon}")
     entrant = replace(entrants()[METHOD], options={**entrants()[METHOD].options, "k": k})
     streams = np.random.default_rng([seed, k]), np.random.default_rng([seed, k, 1])
