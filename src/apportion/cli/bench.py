@@ -18,6 +18,7 @@ from .bench_compare import compare_command
 from .bench_export import export_command
 from .bench_leaderboard import leaderboard_command
 from .bench_plan import Address, DryRun, EngineName, MemoryText
+from .bench_stability import stability_command
 from .bench_submit import submit_command
 from .bench_tasks import stdout, tasks_command
 from .bench_worlds import worlds
@@ -35,6 +36,7 @@ app.command("compare")(compare_command)
 app.command("export")(export_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("submit")(submit_command)
+app.command("stability")(stability_command)
 app.command("tasks")(tasks_command)
 app.command("worlds")(worlds)
 

@@ -49,7 +49,7 @@ def aggregate_rows(run: Run, batch: int | None, *, count: int = 1000, seed: int 
     """
     rows: list[dict[str, Any]] = []
     families = dict.fromkeys(str(task.get("family", "")) for task in run.tasks.values())
-    for score, (table, bounded) in {"alignment": (_alignment(run, batch), set()), "speed": _speed(run)}.items():
+    for score, (table, bounded) in {"alignment": (alignment_scores(run, batch), set()), "speed": _speed(run)}.items():
         for family in families:
             ids = [t for t, task in run.tasks.items() if str(task.get("family", "")) == family]
             measured = [t for t in ids if any((m, t) in table for m in run.methods())]
@@ -90,7 +90,7 @@ def _stored(found: tuple[float, float, float]) -> dict[str, Any]:
     return dict(zip(("value", "low", "high"), map(store, found), strict=True))
 
 
-def _alignment(run: Run, batch: int | None) -> dict[tuple[str, str], Float]:
+def alignment_scores(run: Run, batch: int | None) -> dict[tuple[str, str], Float]:
     """rho of every seed at this batch, by (method, task); an update of length 0 scores 0."""
     found: dict[tuple[str, str], Float] = {}
     for (method, task, size, _), cell in run.values.get("gradient", {}).items():

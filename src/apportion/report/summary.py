@@ -58,7 +58,7 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     index = resample_index(len(run.seeds), resamples, seed)
     weights = resample_weights(index)
     batches = run.batches()
-    reference = min(batches, key=lambda b: (abs(np.log(b / 512.0)), b)) if batches else None
+    reference = reference_batch(run)
     found: dict[str, Any] = {
         "run": {k: run.manifest.get(k) for k in ("suite", "command", "versions", "prices", "settings", "cells")}
         | {"seeds": list(run.seeds), "resamples": resamples, "missing": len(run.manifest.get("missing") or [])},
@@ -86,6 +86,11 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     found["aggregate"] = aggregate_rows(run, reference, count=resamples, seed=seed)
     found["sentence"] = sentence(found)
     return found | section_rows(run, found)
+
+
+def reference_batch(run: Run) -> int | None:
+    """The batch size that tables show: the one nearest to 512; None where no gradient was measured."""
+    return min(run.batches(), key=lambda b: (abs(np.log(b / 512.0)), b), default=None)
 
 
 def _more(cell: Mapping[str, Any]) -> list[str]:
