@@ -75,6 +75,7 @@ def test_a_verifier_that_flips_shrinks_every_advantage_by_the_same_factor() -> N
         for flip in (0.1, 0.2, 0.4):
             noisy = made(f"flip-{flip}")
             np.testing.assert_allclose(truth(noisy, noisy.start_theta).A, (1 - 2 * flip) * whole, atol=1e-12)
+            np.testing.assert_allclose(returns(noisy), flip + (1 - 2 * flip) * returns(BASE), atol=1e-12)
 
 
 def test_no_luck_means_that_only_forks_derail() -> None:
