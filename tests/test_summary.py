@@ -15,6 +15,7 @@ from rich.console import Console
 
 from apportion.errors import BenchError
 from apportion.report import leaderboard_table, sentence, summarise
+from apportion.report.terminal import shown_methods
 
 from .fake_run import TASKS, Rows, write_rows, write_run
 
@@ -240,6 +241,8 @@ def test_leaderboard_fits_100_columns_and_keeps_oracles_apart(tmp_path: Path) ->
     console.print(leaderboard_table(summarise(write_run(tmp_path / "run", seeds=4))))
     lines = console.export_text().rstrip("\n").split("\n")
     assert max(map(len, lines)) <= 100
+    heading = next(line for line in lines if "method" in line and "evidence" in line)
+    assert heading.split()[-4:] == ["×", "net", "×", "corr"]
     rows = [line for line in lines if " free " in line or " paid " in line or " oracle " in line]
     assert "…" not in "".join(rows)
     kinds = [next(k for k in ("free", "paid", "oracle") if f" {k} " in line) for line in rows]
@@ -247,6 +250,18 @@ def test_leaderboard_fits_100_columns_and_keeps_oracles_apart(tmp_path: Path) ->
     assert kinds[-2:] == ["oracle", "oracle"]
     assert any("never" in line for line in rows)
     assert any("wrong way" in line for line in rows)
+
+
+def test_of_very_many_methods_the_terminal_shows_the_best_and_rloo(tmp_path: Path) -> None:
+    summary = summarise(write_run(tmp_path / "run", seeds=2))
+    model = next(m for m in summary["methods"] if m["id"] == "grpo")
+    many = [{**model, "id": f"m{k}"} for k in range(60)] + [m for m in summary["methods"] if m["id"] in ("rloo", "exact")]
+    kept = [m["id"] for m in shown_methods(many)]
+    assert kept == [*(f"m{k}" for k in range(24)), "rloo", "exact"]
+    assert shown_methods(summary["methods"]) == summary["methods"]
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(leaderboard_table({**summary, "methods": many}))
+    assert "36 more methods are in the report" in " ".join(console.export_text().split())
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
