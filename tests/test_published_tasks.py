@@ -24,7 +24,8 @@ PUBLISHED: dict[str, tuple[str, str]] = {
     ),
     "classical": (
         "06d2641af9513703",
-        "ambiguous-bandit delayed-effect-2 delayed-effect-32 delayed-effect-8 discounting-chain key-to-door matrix-game shortcut umbrella-distract "
+        "ambiguous-bandit delayed-effect-2 delayed-effect-32 delayed-effect-8 discounting-chain key-to-door matrix-game "
+        "shortcut umbrella-distract "
         "umbrella-length-10 umbrella-length-100 umbrella-length-30",
     ),
     "interaction": (
