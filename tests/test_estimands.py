@@ -122,6 +122,26 @@ def test_two_redundant_choices_leave_one_out_nothing_and_shapley_shares() -> Non
     assert (shapley_of_forks(r)[both][last[both]] > 0.01).all()
 
 
+def test_all_coalitions_at_once_are_worth_what_each_is_worth_where_prompts_have_forks_of_their_own() -> None:
+    task = find("bifurcation/position-per-prompt")
+    r = rollouts_of(task, 12)
+    fork = task.fork[r.prompt]
+    assert len({tuple(row) for row in fork.tolist()}) > 1
+    worth = shapley_of_forks(r)
+    for i, t in zip(*(x.tolist() for x in np.nonzero(fork)), strict=True):
+        others = np.flatnonzero(fork[i] & (np.arange(task.horizon) != t))
+        expected = 0.0
+        for size in range(others.size + 1):
+            weight = math.factorial(size) * math.factorial(others.size - size) / math.factorial(others.size + 1)
+            for some in itertools.combinations(others.tolist(), size):
+                kept = np.zeros(fork.shape, dtype=np.bool_)
+                kept[i, list(some)] = True
+                without = coalition_value(r, kept)[i]
+                kept[i, t] = True
+                expected += weight * (coalition_value(r, kept)[i] - without)
+        assert worth[i, t] == pytest.approx(expected, abs=1e-12)
+
+
 def test_shapley_shares_what_the_choices_gained() -> None:
     r = rollouts_of(find("interaction/order"), 40)
     every = np.ones_like(r.actions, dtype=np.bool_)

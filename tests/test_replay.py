@@ -99,6 +99,16 @@ def test_a_text_that_goes_wrong_is_worth_the_mixture_and_not_the_state(task: Tas
     assert np.abs((got - right) / error).max() > 20
 
 
+def test_within_an_action_the_same_states_are_had() -> None:
+    r = rollouts_of(HIDDEN)
+    batch, k = to_batch(r), 4000
+    first = np.flatnonzero(batch.action & ~np.append(False, batch.action[:-1]))  # nothing of the action stands yet
+    got = TabularSampler(r, "text", 0.4).continuations(batch, first, k, rng(1), axis="token").values.mean(axis=1)
+    expected = mixture(r, 0.4).ravel()
+    error = np.sqrt(expected * (1 - expected) / k)
+    assert np.abs((got - expected) / np.maximum(error, 1e-9)).max() < 4.5
+
+
 def test_the_way_it_goes_wrong_is_a_state_that_looks_the_same_where_there_is_one() -> None:
     r = rollouts_of(HIDDEN)
     n, T = r.actions.shape

@@ -59,9 +59,9 @@ class Restore:
         if self.mode == "none":
             raise OptionError(f"{what} begins in the middle of a rollout, and with replay=none no such state can be had again")
 
-    def steps(self, task: Task, time: Int, k: int = 1) -> float:
-        """Environment steps taken again for ``k`` restores before each choice ``time``."""
-        return float(time.sum() * k) if self.mode == "replayed" and task.layout != "steps" else 0.0
+    def steps(self, time: Int, k: int = 1) -> float:
+        """Environment steps taken again for ``k`` restores before each choice ``time``, where there is an environment."""
+        return float(time.sum() * k) if self.mode == "replayed" else 0.0
 
     def states(self, task: Task, theta: Float, prompt: Int, time: Int, state: Int, rng: np.random.Generator) -> Int:
         """Where the world goes on from, one per restore; ``rng`` is not touched without noise."""

@@ -191,4 +191,4 @@ class TabularSampler:
         done = float((task.horizon - time).sum() * k)
         if task.layout == "steps":  # a step's lead and echo are written too
             return Bill(generated=done * (task.words.shape[1] + 2))
-        return Bill(generated=done * task.words.shape[1], env_steps=done + self.restore.steps(task, time, k))
+        return Bill(generated=done * task.words.shape[1], env_steps=done + self.restore.steps(time, k))
