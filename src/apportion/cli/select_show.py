@@ -158,7 +158,7 @@ def show_compared(found: Any) -> None:
     from .bench_tasks import stdout
 
     console = stdout()
-    names = ("first within 10 %", "best of 4 within 10 %", "cost, best is 1", "names nothing that runs")
+    names = ("first within 10 %", "best of 4", "cost, best is 1", "nothing runs")
     table = _plain_table("selector", *names, numbers=names)
     for r in found["rows"]:
         silent = "-" if r["silent"] is None else f"{100 * r['silent']:.0f} %"

@@ -79,7 +79,7 @@ class _Run:
         self.seeds = tuple(manifest["seeds"])
         self.missing = list(manifest["missing"])  # cells that failed: not measured, and said so
         self.tasks = {t["id"]: t["sha256"] for t in manifest["tasks"]}
-        self.rows = _rows(_values(folder / RESULTS, self.seeds))
+        self.rows = _rows(_values(folder / RESULTS, self.seeds), manifest["settings"]["learning"]["target"])
 
 
 def _values(path: Path, seeds: Sequence[int]) -> dict[tuple[str, str, str, int], dict[str, Float]]:
@@ -96,12 +96,23 @@ def _values(path: Path, seeds: Sequence[int]) -> dict[tuple[str, str, str, int],
     return found
 
 
-def _rows(values: Mapping[tuple[str, str, str, int], Mapping[str, Float]]) -> dict[tuple[str, str], dict[str, Any]]:
+def way(metrics: Mapping[str, Float], target: float) -> Float:
+    """Share of the way from where training began to the target, per seed: 1 where it got there, 0 where it fell back."""
+    goal = target * metrics["attainable"] - metrics["start"]
+    gained = metrics["final"] - metrics["start"]
+    share: Float = np.where(metrics["reached"] > 0.5, 1.0, np.clip(gained / np.where(goal > 0, goal, np.nan), 0.0, 1.0))
+    return share
+
+
+def _rows(
+    values: Mapping[tuple[str, str, str, int], Mapping[str, Float]], target: float
+) -> dict[tuple[str, str], dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for (method, task, measure, batch), metrics in values.items():
         parts = found.setdefault((task, method), {})
         if measure == "learning":
-            parts["learning"] = {n: _short(metrics[n]) for n in LEARNING}
+            known = {**metrics, "way": way(metrics, target)}
+            parts["learning"] = {n: _short(known[n]) for n in LEARNING}
         elif measure == "gradient":
             parts.setdefault("gradient", {})[str(batch)] = {n: _short(metrics[n]) for n in GRADIENT}
         elif measure == "cost":

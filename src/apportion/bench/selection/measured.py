@@ -24,8 +24,9 @@ FILE = "measured.json"
 #: What :mod:`~apportion.bench.selection.compare` found in it, kept beside it because it takes a while.
 COMPARED = "compared.json"
 FORMAT = 1
-#: Stored per seed: of training (cost to the target, or spent without reaching it) and of the gradient at each batch.
-LEARNING = ("reached", "cost")
+#: Stored per seed: of training (what was spent, and the share of the way to the target it bought) and of the gradient at
+#: each batch.
+LEARNING = ("reached", "way", "cost")
 GRADIENT = ("inner", "norm2", "truth2", "price")
 BILL = ("generated", "scored", "env_steps", "judge_calls", "trained", "price")
 
@@ -49,7 +50,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Measured:
-    """``learning[setting, entrant]`` -> reached, cost of each seed; ``gradient[...]`` -> batch -> moments of each seed;
+    """``learning[setting, entrant]`` -> reached, way, cost of each seed; ``gradient[...]`` -> batch -> moments of each seed;
     ``bills[...]`` -> what a rollout's credit takes. ``prices``, ``group``, ``seeds`` and ``about`` as the runs had them."""
 
     settings: Mapping[str, Setting]

@@ -1,0 +1,309 @@
+"""The selector that goes by measurements: needs are met, cost decides, distance is said, and it is compared honestly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from apportion.bench.knobs import entrant
+from apportion.bench.selection import grid
+from apportion.bench.selection.answer import answer, code
+from apportion.bench.selection.bills import cost
+from apportion.bench.selection.cases import HAVE, advise, cases, profile_of
+from apportion.bench.selection.collect import collect, repeat, way
+from apportion.bench.selection.compare import compare, compared_text
+from apportion.bench.selection.measured import BILL, Measured, compared, measured, read
+from apportion.bench.selection.nearest import OUTSIDE, distances
+from apportion.bench.selection.needs import lacks, needs
+from apportion.bench.selection.rank import rank
+from apportion.bench.selection.worth import LOWEST, NO_WAY, log_cost, log_net, resamples, scale, worth
+from apportion.bench.tasks import find as find_task
+from apportion.errors import BenchError
+from apportion.registry import methods
+from apportion.survey.profile import Profile, profile
+
+#: Cost of learning by entrant, in a made-up world of two settings; capo needs a judge, vineppo forks, gae a critic.
+COSTS = {"rloo": 100.0, "grpo": 110.0, "gigpo": 50.0, "vineppo": 20.0, "gae": 40.0, "capo-judge80": 10.0}
+
+
+def _learned(cost: float) -> dict[str, list[float]]:
+    return {"reached": [1.0] * 3, "way": [1.0] * 3, "cost": [cost * f for f in (0.98, 1.0, 1.02)]}
+
+
+def _gradient(rho: float, price: float = 1.0) -> dict[str, dict[str, list[float]]]:
+    """Moments of an update with this alignment; RLOO's norm stands for its noise."""
+    one = {"inner": [rho] * 3, "norm2": [1.0] * 3, "truth2": [1.0] * 3, "price": [price] * 3}
+    return {"64": {**one}, "256": {**one}}
+
+
+def _rloo() -> dict[str, dict[str, list[float]]]:
+    """Unbiased: noise to signal c / B with c = 640."""
+    return {str(b): {"inner": [1.0] * 3, "norm2": [1 + 640 / b] * 3, "truth2": [1.0] * 3, "price": [1.0] * 3} for b in (64, 256)}
+
+
+def _setting(id_: str, layout: str, horizon: int, split: str, **more: Any) -> dict[str, Any]:
+    base = {"tokens": 2, "agents": 1, "hidden": False, "repeat": 0.7, "success": 0.25, "sha256": "0" * 64}
+    return {"id": id_, "layout": layout, "horizon": horizon, "split": split, **base, **more}
+
+
+def _world(**changed: Any) -> Measured:
+    bill = dict.fromkeys(BILL, 0.0) | {"price": 100.0}
+    rows: list[list[Any]] = []
+    for task, length in (("short", 10), ("long", 30), ("held", 20)):
+        for name, spent in COSTS.items():
+            extra = {"vineppo": {"generated": 4.0 * length**2}, "capo-judge80": {"judge_calls": 4.0}}.get(name, {})
+            priced = bill | extra | {"price": 100.0 + 100.0 * len(extra)}
+            rows.append([task, name, {"learning": _learned(spent), "bill": [priced[k] for k in BILL]}])
+    settings = [
+        _setting("short", "turns", 10, "fit"),
+        _setting("long", "turns", 30, "fit"),
+        _setting("held", "turns", 20, "held-out"),
+    ]
+    data = {"format": 1, "about": {}, "group": 8, "seeds": 3, "entrants": sorted(COSTS), "settings": settings, "rows": rows}
+    prices = {"generated": 1.0, "scored": 0.3, "env_steps": 5.0, "judge_calls": 500.0, "trained": 2.0}
+    return read({**data, "prices": prices, **changed})
+
+
+def _user(**given: Any) -> Profile:
+    return profile({"setting": "agentic", "turns": 20, **given})
+
+
+def test_every_method_has_an_entrant_that_a_user_could_have() -> None:
+    assert {entrant(e).method for e in grid.ENTRANTS} == set(methods())
+    assert not any(entrant(e).ask in ("truth", "forks", "experts", "hint", "policy") for e in grid.ENTRANTS)
+
+
+def test_the_split_is_a_partition_of_the_grid() -> None:
+    assert not set(grid.FIT) & set(grid.HELD_OUT)
+    assert set(grid.SHORT) | set(grid.LONG) == set(grid.FIT) | set(grid.HELD_OUT)
+    assert (
+        {find_task(t.partition("@")[0]).layout for t in grid.FIT}
+        == {find_task(t.partition("@")[0]).layout for t in grid.HELD_OUT}
+        == {"turns", "steps", "team"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("have", "first", "out"),
+    [
+        ({"aux_model": "no", "can_fork": "no"}, "gigpo", {"vineppo", "gae", "capo-judge80"}),
+        ({"aux_model": "no", "can_fork": "no", "states_repeat": "no"}, "rloo", {"vineppo", "gae", "capo-judge80", "gigpo"}),
+        ({"can_fork": "yes"}, "vineppo", {"gae", "capo-judge80"}),
+        ({"critic": "yes"}, "gae", {"vineppo", "capo-judge80"}),
+        ({"judge": "yes", "critic": "yes", "can_fork": "yes"}, "capo-judge80", set()),
+        ({}, "gigpo", {"vineppo", "gae", "capo-judge80"}),
+    ],
+)
+def test_what_the_user_lacks_is_left_out_and_the_cheapest_of_the_rest_is_first(
+    have: dict[str, str], first: str, out: set[str]
+) -> None:
+    found = rank(_user(**have), _world())
+    assert found.ranked[0].entrant == first
+    assert set(found.out) == out
+    assert all(why for why in found.out.values())
+
+
+def test_what_was_not_said_is_not_assumed_and_the_reason_names_the_flag() -> None:
+    said, silent = (lacks(entrant("vineppo"), _user(**p))[0] for p in ({"can_fork": "no"}, {}))
+    assert said.known
+    assert not silent.known
+    assert "--can-fork" in said.says
+    assert "--can-fork" in silent.says
+
+
+def test_budget_and_groups_of_one_exclude() -> None:
+    assert [x.need for x in lacks(entrant("vineppo"), _user(can_fork="yes", budget="low"), 2.0)] == ["budget"]
+    assert lacks(entrant("vineppo"), _user(can_fork="yes", budget="medium"), 2.0) == []
+    assert [x.need for x in lacks(entrant("grpo"), _user(G=1))] == ["group"]
+    assert [x.need for x in lacks(entrant("hicra"), _user(critic="yes"))] == ["setting"]
+    assert needs(entrant("remax")) == ("sampler",)
+
+
+def test_worth_is_cost_beside_rloo_with_an_interval_over_seeds_and_settings() -> None:
+    found = {r.entrant: r for r in rank(_user(can_fork="yes"), _world()).ranked}
+    assert found["vineppo"].worth == pytest.approx(5.0, rel=1e-6)
+    assert found["rloo"].worth == 1.0
+    assert found["vineppo"].low < 5.0 < found["vineppo"].high
+    assert found["vineppo"].tied
+    assert not found["grpo"].tied
+
+
+def test_a_run_that_ends_on_the_way_counts_as_the_share_it_had_come() -> None:
+    m = _world()
+    m.learning["short", "gigpo"]["way"][:] = (1.0, 0.25, 0.25)
+    assert log_cost(m, "short", "gigpo") == pytest.approx(np.log(150.0 / 1.5))
+    m.learning["short", "gigpo"]["way"][:] = 0.0
+    assert log_cost(m, "short", "gigpo") == pytest.approx(np.log(150.0 / (3 * NO_WAY)))
+
+
+def test_the_way_is_from_the_start_to_the_target() -> None:
+    column = {"reached": [1.0, 0, 0, 0], "start": [0.2] * 4, "attainable": [1.0] * 4, "final": [0.9, 0.5, 0.1, 0.8 - 1e-12]}
+    found = way({k: np.asarray(v) for k, v in column.items()}, 0.8)
+    assert found == pytest.approx([1.0, 0.5, 0.0, 1.0])
+
+
+def test_the_gradient_stands_in_where_nobody_was_trained() -> None:
+    rows = [["short", "rloo", {"gradient": _rloo()}]]
+    rows += [["short", name, {"gradient": _gradient(rho)}] for name, rho in (("grpo", 0.5), ("gigpo", -0.5))]
+    m = _world(rows=rows)
+    noise = 1 / 0.5**2 - 1
+    assert log_net(m, "short", "grpo") == pytest.approx(np.log(640 / 256 / noise))
+    assert log_net(m, "short", "gigpo") == LOWEST
+    assert log_net(m, "short", "rloo") == 0.0
+    found = worth(m, "short", "grpo", scale(m, ["short"]))
+    assert found is not None
+    assert found[1] == "gradient"
+    assert [r.entrant for r in rank(_user(), m, ["short"]).ranked][-1] == "gigpo"
+
+
+def test_gradients_are_brought_to_the_scale_of_learning_from_the_settings_given() -> None:
+    names = {"grpo": 0.3, "gigpo": 0.6, "vineppo": 0.9, "rloo": 0.0}
+    rows: list[list[Any]] = [["short", "rloo", {"gradient": _rloo(), "learning": _learned(100.0)}]]
+    for name, rho in list(names.items())[:3]:
+        net = 640 / 256 / (1 / rho**2 - 1)
+        rows.append(["short", name, {"gradient": _gradient(rho), "learning": _learned(100.0 / net**0.25)}])
+    found = scale(_world(rows=rows), ["short"])
+    assert found.slope == pytest.approx(0.25, rel=1e-3)
+    assert found.rank == pytest.approx(1.0)
+    assert found.pairs == 3
+    assert scale(_world(rows=rows), []).pairs == 0
+
+
+def test_distance_is_declared_and_its_terms_are_named() -> None:
+    near = distances(_user(hidden="yes"), _world(), ["short", "long"])
+    assert [n.setting.id for n in near] == ["long", "short"]
+    assert near[0].distance == pytest.approx(1 + np.log(1.5) / np.log(10))
+    assert dict(near[0].terms)["hidden"] == 1.0
+    assert dict(distances(_user(), _world(), ["short"])[0].terms) == {"units": pytest.approx(np.log(2) / np.log(10))}
+    assert distances(profile({"setting": "reasoning"}), _world(), ["short"]) == []
+
+
+def test_near_settings_count_more_than_far_ones() -> None:
+    m = _world()
+    m.learning["short", "gigpo"]["cost"][:] = 400.0
+    near, far = (next(r for r in rank(_user(turns=n), m).ranked if r.entrant == "gigpo") for n in (10, 30))
+    assert near.worth < far.worth
+
+
+def test_a_setting_far_from_anything_measured_is_called_outside() -> None:
+    assert not rank(_user(), _world()).outside
+    far = rank(_user(turns=5000), _world())
+    assert far.outside
+    assert far.distance is not None
+    assert far.distance > OUTSIDE
+
+
+def test_bills_grow_with_length_tokens_and_k() -> None:
+    m, user = _world(), _user(can_fork="yes", T=40)
+    base = cost(m, "vineppo", user)
+    longer = cost(m, "vineppo", _user(can_fork="yes", turns=40, T=80))
+    wider = cost(m, "vineppo", _user(can_fork="yes", T=80))
+    more = cost(m, "vineppo", _user(can_fork="yes", T=40, K=16))
+    judge = cost(m, "capo-judge80", _user(judge="yes", T=4000))
+    assert base is not None and longer is not None and wider is not None and more is not None and judge is not None  # noqa: PT018
+    assert base.counts["generated"] == pytest.approx(4 * 20**2)
+    assert longer.counts["generated"] == pytest.approx(4 * 40**2)
+    assert wider.counts["generated"] == pytest.approx(2 * base.counts["generated"])
+    assert more.counts["generated"] == pytest.approx(4 * base.counts["generated"])
+    assert judge.counts["judge_calls"] == pytest.approx(4.0)
+    assert cost(m, "vineppo", profile({"setting": "agentic"})) is None
+
+
+def test_the_answer_says_what_stands_in_for_what_and_what_to_type() -> None:
+    found = answer(_user(judge="yes", critic="no", can_fork="no", T=400), _world())
+    best = found["measured"]["candidates"][0]
+    assert best["entrant"] == "capo-judge80"
+    assert "simulated judge" in best["stands_in"]
+    assert best["code"] == 'ap.assign(batch, "capo", judge=judge, k=4)'
+    assert best["cost"]["per_rollout"]["judge_calls"] == pytest.approx(4.0)
+    assert {o["entrant"] for o in found["measured"]["out"]} == {"vineppo", "gae"}
+    assert code(entrant("gigpo")) == 'ap.assign(batch, "gigpo")'
+    json.dumps(found)
+
+
+def test_where_trees_disagree_the_answer_shows_it() -> None:
+    found = answer(_user(turns=60, aux_model="no", can_fork="no", step_verifier="no", budget="low"), _world())
+    said = {d["method"]: d for d in found["disagreements"]}
+    assert said["carl"]["named_by"] == ["table"]
+    assert any(p["tree"] == "figure" and "turns <= 30" in p["when"] for p in said["carl"]["elsewhere"])
+    craft = next(c for t in found["trees"] for c in t["candidates"] if c["method"] == "craft")
+    assert not craft["implemented"]
+    assert "without an implementation" in craft["why_not"][0]
+
+
+def test_a_comparison_never_lets_ours_see_the_task_it_is_judged_on() -> None:
+    m = _world()
+    spoiled = _world()
+    for e in COSTS:
+        spoiled.learning["held", e]["cost"][:] = 1.0 if e == "grpo" else 1000.0
+    case = next(c for c in cases(m, ["held"]) if c.have == "forks")
+    assert advise(m, case)["measured"] == advise(spoiled, case)["measured"]
+    assert advise(m, case)["measured"].entrants[0] == ("vineppo",)
+
+
+def test_shares_and_regret_are_those_of_the_measured_costs() -> None:
+    found = compare(_world(), draws=50, tasks=["held"])
+    rows = {r["selector"]: r for r in found["rows"]}
+    assert found["cases"] == len(HAVE)
+    assert rows["measured"]["first"]["value"] == 1.0
+    assert rows["measured"]["excess"]["value"] == pytest.approx(1.0)
+    assert rows["always GRPO"]["first"]["value"] == 0.0
+    best = [50.0, 40.0, 10.0, 20.0, 10.0]  # the batch, a critic, judge and critic, forks, all
+    assert rows["always GRPO"]["excess"]["value"] == pytest.approx(np.exp(np.mean(np.log(110.0 / np.array(best)))))
+    assert rows["best on the other seeds"]["first"]["value"] == 1.0
+    assert 0.0 < rows["at random"]["first"]["value"] < 1.0
+    assert 0.0 < rows["guide"]["silent"] < 1.0
+    assert rows["always GRPO"]["ours_ahead"]["value"] == 1.0
+    assert any("less often" not in line and "more often" in line for line in compared_text(found))
+
+
+def test_ours_is_shown_when_it_fails() -> None:
+    m = _world()
+    for e in COSTS:
+        m.learning["held", e]["cost"][:] = 1.0 if e == "grpo" else 1000.0
+    rows = {r["selector"]: r for r in compare(m, draws=50, tasks=["held"])["rows"]}
+    assert rows["measured"]["first"]["value"] == 0.0
+    assert rows["always GRPO"]["first"]["value"] == 1.0
+    assert rows["always GRPO"]["ours_ahead"]["value"] == -1.0
+
+
+def test_a_task_is_described_as_its_user_would() -> None:
+    user = profile_of(_world().settings["held"], HAVE["only the batch"], 8)
+    assert (user.setting, user.turns, user.states_repeat, user.judge) == ("agentic", 20, True, False)
+    assert repeat(find_task("bifurcation/rare-states")) < 0.3 < repeat(find_task("bifurcation/horizon-10"))
+    assert repeat(find_task("reasoning/steps-10")) == 0.0
+
+
+def test_resamples_of_seeds_are_worked_out_once_each() -> None:
+    index, which = resamples(3, 500)
+    assert len(index) == 11
+    assert index[0] == slice(None)
+    assert which.shape == (501,)
+    assert set(which[1:].tolist()) == set(range(1, 11))
+
+
+def test_run_folders_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="no finished run here"):
+        collect([tmp_path])
+    with pytest.raises(BenchError, match="no run folder was given"):
+        collect([])
+
+
+def test_what_ships_is_the_grid_and_its_comparison_is_that_of_its_numbers() -> None:
+    m = measured()
+    assert set(m.settings) == set(grid.FIT) | set(grid.HELD_OUT)
+    assert {s.id for s in m.settings.values() if s.split == "held-out"} == set(grid.HELD_OUT)
+    assert set(m.entrants) >= set(grid.ENTRANTS)
+    assert m.about["protocol"]
+    assert all(len(d) == 64 for d in m.about["code"])
+    kept = {(c["task"], c["have"]): c for c in compared()["by_case"]}
+    few = cases(m, ["team/four"])
+    assert few
+    for case in few:
+        assert len(case.open_to) == kept[case.task, case.have]["open_to"]
+        said = advise(m, case)["measured"].entrants
+        assert [e[0] for e in said[:4]] == kept[case.task, case.have]["says"]["measured"]
