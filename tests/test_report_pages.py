@@ -45,6 +45,7 @@ def test_highlights_say_only_what_an_interval_decides() -> None:
             gradient("m", "a", estimate(3.0, 2.0, 4.0)),
             gradient("m", "b", estimate(5.0, 0.9, 40.0)),  # may be nothing
             gradient("m", "c", estimate(0.2, 0.1, 0.4)),
+            gradient("m", "f", estimate(0.5, 0.1, 2.0)),  # may be as good
             gradient("m", "d", estimate(None), "pushes the wrong way"),
             gradient("m", "e", estimate(9.0, 8.0, 10.0), batch=512),  # another batch size
         ],
