@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from apportion.bench.aggregate import (
+    difference,
     estimate,
     improvement,
     optimality_gap,
@@ -18,7 +19,7 @@ from apportion.bench.aggregate import (
     resampled,
     stratified_index,
 )
-from apportion.bench.statistics import kendall, wilson
+from apportion.bench.statistics import interval, kendall, student_quantile, wilson
 from apportion.errors import BenchError
 
 
@@ -61,6 +62,51 @@ def test_kendall_by_counting_pairs() -> None:
     assert kendall(a, b) == pytest.approx(same / math.sqrt(n[0] * n[1]))
     assert kendall(np.array([1.0, 2.0, math.inf, math.inf]), np.array([1.0, 2.0, 3.0, 3.0])) == pytest.approx(1.0)
     assert math.isnan(kendall(np.ones(3), np.arange(3.0)))
+
+
+def test_the_stratified_bootstrap_draws_from_every_resample_alike() -> None:
+    """Three runs of two tasks have 27 x 27 resamples; their percentiles and spread are those of many drawn ones."""
+    table = np.array([[0.1, 2.0], [0.4, 2.5], [0.9, 4.0]])
+    triples = np.array(list(itertools.product(range(3), repeat=3)))
+    every = np.array([[table[a, 0], table[b, 1]] for a in triples for b in triples]).transpose(0, 2, 1)
+    exact = overall_iqm(every)
+    assert exact.shape == (729,)
+    drawn = resampled(table, overall_iqm, count=40_000)
+    assert set(np.round(drawn, 9)) == set(np.round(exact, 9))
+    assert drawn.mean() == pytest.approx(exact.mean(), abs=0.01)
+    assert drawn.std() == pytest.approx(exact.std(), rel=0.02)
+    np.testing.assert_allclose(interval(drawn), interval(exact), atol=0.03)
+
+
+def test_the_interval_is_the_standard_error_with_students_quantile() -> None:
+    rng = np.random.default_rng(4)
+    one = rng.normal(size=(5, 1))
+    value, low, high = estimate(one, lambda t: t.mean(axis=(-2, -1)), count=20_000)
+    half = student_quantile(4.0) * one.std(ddof=1) / math.sqrt(5)
+    assert (value - low, high - value) == pytest.approx((half, half), rel=0.03)
+    alike = rng.normal(size=(4, 3)) @ np.diag([1.0, 1.0, 1e-6])  # one task without spread adds no freedom
+    _, low, high = estimate(alike, lambda t: t.mean(axis=(-2, -1)), count=20_000)
+    parts = alike.var(axis=0, ddof=1)
+    freedom = 3 * parts.sum() ** 2 / (parts**2).sum()
+    half = student_quantile(float(freedom)) * math.sqrt(parts.sum() / 4) / 3
+    assert (high - low) / 2 == pytest.approx(half, rel=0.05)
+
+
+def test_differences_are_of_the_same_runs() -> None:
+    rng = np.random.default_rng(5)
+    x = 10 * rng.normal(size=(6, 2))
+    value, low, high = difference(x, x + 1.0 + 0.01 * rng.normal(size=(6, 2)), overall_iqm)
+    assert 0.9 < low < value < high < 1.1
+
+
+def test_improvement_is_not_certain_of_itself() -> None:
+    """Wilson's interval with as many tosses as a Mann-Whitney statistic of three against three tells: 27 / 7."""
+    value, low, high = improvement(np.array([[2.0], [3.0], [4.0]]), np.array([[1.0], [0.0], [0.5]]))
+    assert (value, high) == (1.0, 1.0)
+    assert low == pytest.approx((27 / 7) / (27 / 7 + 1.959964**2), rel=1e-4)
+    few, many = (improvement(rows, rows) for rows in (np.arange(4.0)[:, None], np.arange(40.0)[:, None]))
+    assert few[0] == many[0] == 0.5
+    assert many[2] - many[1] < 0.5 * (few[2] - few[1])
 
 
 def test_intervals_cover_a_known_answer() -> None:

@@ -45,9 +45,9 @@ def stability_command(
     if len(found["flips"]) > SHOWN:
         typer.echo(f"and {len(found['flips']) - SHOWN:,} pairs more (--json lists them)")
     typer.echo(
-        f"{found['seeds']} seeds, {found['splits']} splits in two halves. apart: pairs whose 95 % interval of the difference leaves\n"
-        "0 out; tau: agreement of the halves on these (1: the same order everywhere), in brackets the range over splits;\n"
-        "again: of the pairs one half alone tells apart, the share that the other orders alike."
+        f"{found['seeds']} seeds, {found['splits']} splits in two halves. apart: pairs whose 95 % interval of the difference\n"
+        "leaves 0 out; tau: agreement of the halves on these (1: the same order everywhere), in brackets the range over\n"
+        "splits; again: of the pairs one half alone tells apart, the share that the other orders alike."
     )
 
 
