@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as _json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +34,9 @@ def run(
         list[str] | None, typer.Option("--only", metavar="NAME", help="This test only; may be repeated.", autocompletion=_names)
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Say what the tests are and run nothing.")] = False,
+    ready: Annotated[
+        bool, typer.Option("--shipped", help="Show the results that ship with the package and run nothing.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     rollouts: Annotated[int | None, typer.Option(help="Independent rollouts a method (default: by what it asks).")] = None,
     jobs: Annotated[int, typer.Option(help="Methods at a time, a process each.")] = 2,
@@ -58,6 +61,9 @@ def run(
         rows = [{"name": f.name, "prediction": f.prediction, "procedure": f.procedure, "threshold": f.threshold} for f in chosen]
         typer.echo(_json.dumps(rows, indent=1) if as_json else "\n".join(_described(row) for row in rows), nl=as_json)
         return
+    if ready:
+        _show(_shipped(ids, only), as_json)
+        return
     if bool(ids) == all_:
         raise BenchError("card run: name methods (apportion card run gigpo) or say --all" + (", not both" if ids else ""))
     if jobs < 1:
@@ -69,10 +75,27 @@ def run(
     if out is not None:
         with atomic(out) as file:
             file.write(written(found, _command(ids, only, seed, rollouts)))
+    _show(found, as_json)
+
+
+def _show(found: Mapping[str, Sequence[Verdict]], as_json: bool) -> None:
     if as_json:
         typer.echo(_json.dumps({id_: [v.model_dump(mode="json") for v in some] for id_, some in found.items()}, indent=1))
         return
-    typer.echo(_table(found) if len(found) > 1 else "\n".join(_text(v) for some in found.values() for v in some))
+    typer.echo(table(found) if len(found) > 1 else "\n".join(_text(v) for some in found.values() for v in some))
+
+
+def _shipped(ids: list[str] | None, only: list[str] | None) -> dict[str, list[Verdict]]:
+    from ..bench.catalog import unknown
+    from ..bench.falsifiers import named
+    from ..bench.falsifiers.stored import shipped
+    from ..errors import BenchError
+
+    results, chosen = shipped().verdicts, named(only)
+    for id_ in ids or ():
+        if id_ not in results:
+            raise BenchError(unknown("method with results that ship", id_, results, ""))
+    return {id_: [v for v in results[id_] if v.name in chosen] for id_ in ids or results}
 
 
 def _command(ids: list[str] | None, only: list[str] | None, seed: int, rollouts: int | None) -> str:
@@ -105,7 +128,7 @@ def _text(verdict: Verdict) -> str:
     return "\n".join([*lines, ""])
 
 
-def _table(found: dict[str, list[Verdict]]) -> str:
+def table(found: Mapping[str, Sequence[Verdict]]) -> str:
     """A method a line, a test a column; ``*`` marks evidence that touches the truth."""
     short = {"passed": "passed", "failed": "FAILED", "undecided": "?", "silent": "-", "cannot run": "n/a"}
     names = [v.name for v in next(iter(found.values()))]

@@ -18,7 +18,7 @@ TOP = 0.1
 
 
 def test(scene: Scene) -> Found:
-    return fall(scene, flipped, "Turning them helps.")
+    return fall(scene, flipped, "It helps.")
 
 
 def flipped(outcome: Outcome) -> Float:
@@ -54,7 +54,7 @@ FALSIFIER = Falsifier(
     "(failed): one-sided t over batches, p at most .05; else undecided.",
     says={
         "passed": "The largest credits carry the right sign on the whole.",
-        "failed": "Turning the sign of the largest credits does about no harm.",
+        "failed": "Turning the sign of the largest credits does no harm to speak of.",
         "undecided": "Too noisy to say in these rollouts whether turning the sign of the largest credits does harm.",
     },
     test=test,
