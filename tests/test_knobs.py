@@ -12,6 +12,7 @@ from apportion.bench.knobs import entrant
 from apportion.bench.records import MEASURES, Cell
 from apportion.bench.suites import plan
 from apportion.bench.tasks import find
+from apportion.cli.common import listed
 from apportion.errors import BenchError, OptionError
 
 
@@ -32,6 +33,13 @@ def test_turned_entrants_are_measured_under_their_own_name() -> None:
     generated = [{r.metric: r.value for r in some}["generated"] for some in (rows, plain)]
     assert rows[0].method == "vineppo@k=2"
     assert generated[0] == pytest.approx(generated[1] / 2)
+
+
+def test_a_second_knob_is_no_second_method() -> None:
+    both = "vineppo@replay=text,replay_noise=0.2,k=8"
+    assert listed(f"rloo, {both} ,grpo,") == ["rloo", both, "grpo"]
+    assert listed("vineppo@k=2,vineppo@k=4") == ["vineppo@k=2", "vineppo@k=4"]
+    assert listed("a/b,k=2") == ["a/b", "k=2"]
 
 
 def test_what_cannot_be_turned_is_refused_by_name() -> None:

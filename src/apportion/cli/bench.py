@@ -22,7 +22,7 @@ from .bench_stability import stability_command
 from .bench_submit import submit_command
 from .bench_tasks import stdout, tasks_command
 from .bench_worlds import worlds
-from .common import AsJson
+from .common import AsJson, listed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -122,7 +122,7 @@ def report_command(
 
 
 def _list(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+    return None if text is None else listed(text)
 
 
 def _nameless(tasks: str | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import AsJson
+from .common import AsJson, listed
 
 if TYPE_CHECKING:
     from ..bench.worlds.measure import Line, Setting
@@ -37,7 +37,7 @@ def worlds(
     from ..bench.worlds.measure import run
 
     console = Console(stderr=True)
-    named = [part.strip() for part in methods.split(",") if part.strip()] if methods else None
+    named = listed(methods) if methods else None
     with console.status("worlds") as status:
 
         def say(text: str) -> None:

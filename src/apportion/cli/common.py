@@ -28,6 +28,17 @@ READING: dict[str, Any] = {
 }
 
 
+def listed(text: str) -> list[str]:
+    """Ids separated by commas. ``KNOB=VALUE`` after an id with an ``@`` is one more knob of it, no id of its own."""
+    found: list[str] = []
+    for part in (part.strip() for part in text.split(",")):
+        if found and "@" in found[-1] and "=" in part and "@" not in part:
+            found[-1] += f",{part}"
+        elif part:
+            found.append(part)
+    return found
+
+
 def names_in(folder: str, ending: str, incomplete: str) -> list[str]:
     """Completes names from the files of a folder of the package, so that none of them is read for it."""
     from importlib.resources import files
