@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from .breakeven import breakeven_text
 from .claim import claim_and_support
+from .collapse import collapse_text
 from .embed import fragment
 from .families import family_cards
 from .figures import figures, tiles
@@ -69,6 +70,7 @@ def views(
         "support": support[:1].upper() + support[1:],
         "counts": _counts(summary),
         "tiers": tier_text(summary),
+        "collapse": collapse_text(summary),
         "breakeven": breakeven_text(summary),
         "families": family_cards(summary),
         "tasks": pages["tasks"],
