@@ -167,7 +167,7 @@ def test_tasks_are_listed_as_a_table_and_as_json(capfd: pytest.CaptureFixture[st
     assert listed["bifurcation/horizon-100"]["horizon"] == 100
 
 
-@pytest.mark.parametrize("name", ["quick", "standard", "full", "methods", "break-even", "smoke"])
+@pytest.mark.parametrize("name", ["quick", "standard", "full", "methods", "break-even", "sweeps", "smoke"])
 def test_suites_name_only_what_exists(name: str) -> None:
     plan = suites.plan(name)
     suite = SUITES[name]

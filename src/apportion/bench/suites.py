@@ -84,6 +84,7 @@ SUITES: dict[str, Suite] = {
             "bifurcation/horizon-20", "bifurcation/horizon-100", "bifurcation/horizon-500",
             "bifurcation/hidden", "bifurcation/recoverable", "bifurcation/sure-routine",
             "bifurcation/rare-states", "bifurcation/small-gap", "bifurcation/lucky", "bifurcation/sure-forks",
+            "bifurcation/aliased", "reasoning/planning", "reasoning/planted", "agentic/turns-64", "agentic/unseen-mistakes",
             "reasoning/steps-30", "reasoning/steps-100", "reasoning/mended", "team/two", "team/four", "team/one-decides",
             "agentic/echo-trap", "agentic/timeless", "agentic/memory-gap-5", "agentic/memory-gap-25",
             "interaction/additive", "interaction/and", "interaction/or", "interaction/xor", "interaction/order",
