@@ -138,7 +138,7 @@ def _score(run: Run, task: str, metric: str, found: Mapping[str, Any], more: dic
         details["uncertainty"] = {
             "confidence_interval": {
                 "lower": found["low"], "upper": found["high"], "confidence_level": 0.95,
-                "method": "percentile bootstrap over seeds",
+                "method": "t interval, bootstrap standard error over seeds",
             },
             "num_samples": len(run.seeds),
             "num_bootstrap_samples": RESAMPLES,

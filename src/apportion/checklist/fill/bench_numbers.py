@@ -162,7 +162,7 @@ def seeds_and_aggregation(look: Look) -> Given:
     value = {
         "seeds": seeds,
         "aggregate": "mean",
-        "interval": "percentile bootstrap over seeds, 95 %" if seeds > 1 else "none: one seed",
+        "interval": "t interval with bootstrap standard error over seeds, 95 %" if seeds > 1 else "none: one seed",
     }
     why = "as the report of the run gives cost: all that was spent over the runs that reached the target"
     return "reported", value, ("manifest.json:seeds", "results.parquet:learning"), why
