@@ -53,6 +53,12 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section("witness", "Witness", "Who claims to know?", ("filter",), about="Who keeps silent where nothing can be known."),
     Section("claims", "Claims", "Published claims, tested", about="What papers say, as experiments with a verdict each."),
+    Section(
+        "selectors",
+        "Selectors",
+        "Is advice on the choice of a method any good?",
+        about="Published trees and a selector that goes by measurements, on settings held out from fitting.",
+    ),
 )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...edges.atomic import atomic
 from ...errors import ApportionError
 from .collect import collect
-from .compare import compare
+from .compare import whole
 from .measured import COMPARED, FILE, read
 
 
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     try:
         data = collect(given.runs)
-        compared = compare(read(data))
+        compared = whole(read(data))
         for path, made in ((given.out, dump(data)), (given.out.with_name(COMPARED), _text(compared))):
             with atomic(path) as file:
                 file.write(made)

@@ -106,7 +106,7 @@ def measured() -> Measured:
 
 @functools.cache
 def compared() -> Mapping[str, Any]:
-    """The comparison of selectors that ships with the package, as ``compare(measured())`` gives it."""
+    """The comparison of selectors that ships with the package, as ``whole(measured())`` gives it."""
     found: Mapping[str, Any] = _shipped(COMPARED)
     return found
 
