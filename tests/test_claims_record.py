@@ -24,6 +24,7 @@ from apportion.report.claims import claims_rows, claims_text
 from apportion.report.read import read_run
 
 from .fake_run import write_run
+from .test_claims import QUICK
 
 
 def called(*words: str) -> int:
@@ -83,6 +84,25 @@ def test_a_place_to_write_is_looked_at_before_anything_is_run(tmp_path: Path, ca
     assert called("min-form-resists-hacking", "--out", str(tmp_path / "gone" / "x.json")) != 0
     assert "does not exist" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_of_claims_holds_every_claim_as_it_is_made_now() -> None:
+    """Numbers are those of the command it names; what the code says of a claim must not have moved on."""
+    page = (Path(__file__).parents[1] / "docs" / "claims.md").read_text()
+    assert [line[3:] for line in page.splitlines() if line.startswith("## ")] == list(CLAIMS)
+    for claim in CLAIMS.values():
+        assert f"\n{claim.statement} ({claim.source})\n" in page
+        assert f"\n{claim.experiment}.\n" in page
+    for id_, verdict in QUICK.items():
+        assert page.split(f"\n## {id_}\n")[1].split("**")[1].startswith(verdict)
+
+
+def test_markdown_is_what_the_page_is_made_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("per-turn-baselines-biased", "--seeds", "2", "--markdown") == 0
+    out = capsys.readouterr().out
+    assert "printed by `apportion bench claims per-turn-baselines-biased --seeds 2 --markdown`" in out
+    assert "| expected update, rewards centred per turn index | 0.0375 | -0.075 |" in out
+    assert out.endswith("`apportion bench claims per-turn-baselines-biased --seeds 2`\n")
 
 
 def test_equal_findings_give_equal_bytes() -> None:

@@ -30,12 +30,14 @@ def claims(
         Path | None, typer.Option("--run", metavar="RUN", help="Store it in this run folder, for its report to show.")
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="List the claims and run nothing.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print one page of Markdown (docs/claims.md).")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Test published claims on tasks whose truth is known: a verdict each, with its numbers."""
     from rich.console import Console
 
     from ..bench.claims import CLAIMS, run
+    from ..bench.claims.page import markdown as page
     from ..bench.claims.record import document, row
     from ..bench.store import write_bytes
 
@@ -50,14 +52,16 @@ def claims(
         found: list[dict[str, Any]] = []
         for claim, finding in run(ids or (), seeds=seeds, say=lambda id_: status.update(f"claim {id_}")):
             found.append(row(claim, finding, seeds))
-            if not as_json:
+            if not as_json and not markdown:
                 typer.echo(_text(claim, finding))
     for path in targets:
         write_bytes(path, document(found))
     if as_json:
         typer.echo(_json.dumps(found, indent=1))
+    elif markdown:
+        typer.echo(page(found, " ".join(["apportion bench claims", *(ids or ()), f"--seeds {seeds} --markdown"])), nl=False)
     for path in targets:
-        typer.echo(f"written: {path}", err=as_json)
+        typer.echo(f"written: {path}", err=as_json or markdown)
 
 
 def _targets(out: Path | None, run_folder: Path | None) -> list[Path]:

@@ -58,13 +58,15 @@
     const plot = Plot.plot({
       width, height, marginLeft: 62, marginRight: right, marginTop: top, marginBottom: bottom,
       style: { fontSize: "12.5px", fontFamily: "inherit", background: "none", overflow: "visible" },
-      x: numbers ? { type: wide ? "log" : "linear", ticks: xs, tickFormat: name, label: `${row.title} →`, labelAnchor: "center", labelArrow: "none" }
+      x: numbers ? { type: wide ? "log" : "linear", axis: null }
         : { type: "point", domain: xs, label: row.title, labelAnchor: "center", labelArrow: "none", padding: 0.4 },
-      y: net ? { type: "log", domain, ticks: steps(domain), tickFormat: (v) => round(times(v)), label: "↑ worth at equal cost, in RLOO’s", labelArrow: "none" }
+      y: net ? { type: "log", domain, axis: null }
         : { domain, ticks: 5, label: "↑ alignment ρ", labelArrow: "none" },
       symbol: { type: "identity" },
-      marks: [
+      marks: [ // axes of our own, since those of a log scale leave labels out
         Plot.gridY(net ? steps(domain) : undefined, { stroke: "var(--line)", strokeOpacity: 1, ...(net ? {} : { ticks: 5 }) }),
+        ...(numbers ? [Plot.axisX(xs, { text: name, label: `${row.title} →`, labelAnchor: "center", labelArrow: "none" })] : []),
+        ...(net ? [Plot.axisY(steps(domain), { text: (v) => round(times(v)), label: "↑ worth at equal cost, in RLOO’s", labelArrow: "none" })] : []),
         Plot.ruleY([net ? 1 : 0], { stroke: "var(--faint)", strokeWidth: 1.2 }),
         Plot.line(faint, { x: "x", y: "y", z: "method", stroke: "var(--faint)", strokeWidth: 1, strokeOpacity: 0.7 }),
         Plot.dot(faint, { x: "x", y: "y", r: 2, fill: "var(--faint)" }),
