@@ -87,9 +87,9 @@ def test_standard_keeps_to_its_limits() -> None:
     families = {task.family for task in plan.tasks.values()}
     assert families >= {family.__name__.rpartition(".")[2] for family in FAMILIES} - {"tiny"}
     learners = {cell.method for cell in plan.cells if cell.measure == "learning"}
-    assert len(learners) == 12
+    assert len(learners - {"exact"}) == 12
     made = estimate.estimate(plan, 2, speed=1.0)
-    assert made.wall < 3600
+    assert made.wall < 3200
     assert made.peak < 2e9
     measured = {cell.method for cell in plan.cells if cell.measure == "gradient"}
     assert measured == {one.id for one in entrants().values() if any(one.fits(task.layout) for task in plan.tasks.values())}
