@@ -44,7 +44,7 @@ _VIEWS = (
     View("break-even", "Break-even", "How good must the evidence be?", ("task",),
          "From which quality on a judge, a critic or a sampler pays."),
     View("lens", "Lens", "Trajectory lens", about="Single trajectories under the credit of each method and the exact truth."),
-    View("run", "Prices and run", "Prices and run", about="Prices, seeds, versions and the command that made this."),
+    View("run", "Run", "Prices and run", about="Prices, seeds, versions and the command that made this."),
 )  # fmt: skip
 _PAGES = (View("family", "", "Family"), View("method", "", "Method"), View("task", "", "Task"))
 
