@@ -9,7 +9,7 @@ run folder in memory: as many tasks as there are experiments, seeds drawn from a
   unbiased one; a biased and noisier method, and one that is nearly exact
 - speed-up: lognormal costs, 30 % apart from seed to seed; with failures, a fifth of the runs never gets there (experiments
   in which no run of one side did have no speed-up and are left out, as are multipliers of updates that are not aligned)
-- share of the gain: normal; correlation: right-skewed
+- share of the gain: normal; correlation: skewed
 - collapse: six settings alike; and far apart, some always and some never, where the interval is wider than needed
 - family IQM, improvement: three tasks of different spread
 """
