@@ -213,6 +213,18 @@ def test_bills_grow_with_length_tokens_and_k() -> None:
     assert cost(m, "vineppo", profile({"setting": "agentic"})) is None
 
 
+@pytest.mark.parametrize(
+    ("task", "name"), [(t, e) for t in ("horizon-30", "steps-30") for e in ("vineppo", "gae", "capo-judge80")]
+)
+def test_at_the_size_that_was_measured_a_bill_is_what_was_measured(task: str, name: str) -> None:
+    m = measured()
+    s = next(x for x in m.settings.values() if x.id.endswith("/" + task))
+    said = {"setting": "agentic", "turns": 30} if s.layout == "turns" else {"setting": "reasoning", "N": 30}
+    found = cost(m, name, profile({**said, "T": 30 * s.written}))
+    assert found is not None
+    assert found.times == pytest.approx(m.price(s.id, name), rel=0.1)
+
+
 def test_the_answer_says_what_stands_in_for_what_and_what_to_type() -> None:
     found = answer(_user(judge="yes", critic="no", can_fork="no", T=400), _world())
     best = found["measured"]["candidates"][0]

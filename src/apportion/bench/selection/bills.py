@@ -49,7 +49,7 @@ def cost(m: Measured, name: str, profile: Profile) -> Cost | None:
     here = min(known, key=lambda one: (abs(log(one[0] / units)), one[1]))
     other = max(known, key=lambda one: (abs(log(one[0] / here[0])), one[1]))
     setting = m.settings[here[1]]
-    tokens = profile.tokens or units * setting.tokens
+    tokens = profile.tokens or units * setting.written
     k = _k(name)
     counts = {}
     for kind in KINDS:
@@ -57,7 +57,7 @@ def cost(m: Measured, name: str, profile: Profile) -> Cost | None:
         power = log(far / base) / log(other[0] / here[0]) if base > 0 and far > 0 and other[0] != here[0] else 1.0
         size = base * (units / here[0]) ** power
         if kind in TOKENS:  # counted at so many tokens a unit; the user has others
-            size *= (tokens / units) / setting.tokens
+            size *= (tokens / units) / setting.written
         if kind in ("generated", "env_steps") and k is not None and profile.K is not None:
             size *= profile.K / k
         counts[kind] = size

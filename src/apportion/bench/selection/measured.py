@@ -47,6 +47,11 @@ class Setting:
     split: str
     sha256: str
 
+    @property
+    def written(self) -> int:
+        """Tokens that the policy writes in a unit: its words, and in one answer the two that mark a step."""
+        return self.tokens + (2 if self.layout == "steps" else 0)
+
 
 @dataclass(frozen=True)
 class Measured:

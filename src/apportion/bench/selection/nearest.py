@@ -49,7 +49,7 @@ def _near(p: Profile, s: Setting, group: int) -> Near:
         "states repeat": _differs(p.states_repeat, s.repeat >= REPEATS) if s.layout != "steps" else 0.0,
         "G": _ratio(p.G, group, 4.0),
         "agents": _ratio(p.agents, s.agents, 4.0) if s.layout == "team" else 0.0,
-        "tokens a unit": _ratio(p.tokens / p.units, s.tokens, 1000.0) if p.tokens and p.units else 0.0,
+        "tokens a unit": _ratio(p.tokens / p.units, s.written, 1000.0) if p.tokens and p.units else 0.0,
         "success": abs(_logit(p.success) - _logit(s.success)) / 2 if p.success is not None else 0.0,
     }
     kept = tuple((name, value) for name, value in terms.items() if value > 1e-9)
