@@ -54,3 +54,4 @@ def test_groups_have_a_best_size_and_no_threshold() -> None:
 
 def test_rows_without_a_knob_make_no_curve() -> None:
     assert breakeven_rows([row("rloo", 1.0), row("judge@form=sum", 1.0), row("judge@a=1,b=2", 1.0)], 512) == []
+    assert breakeven_rows([row("grpo@epochs=4", 1.0)], 512) == [], "one update knows no epochs"

@@ -12,7 +12,6 @@ from .numbers import load, ratio, store
 #: Knobs in words, where "KNOB of the evidence" is not what they are.
 LABELS: Mapping[str, str] = {
     "group": "rollouts of a prompt (group size)",
-    "epochs": "steps on each batch (epochs)",
     "k": "continuations at each place (k)",
     "forks": "rollouts of a group that are forks",
     "branches": "branches of a prompt in each round",
@@ -31,7 +30,7 @@ def breakeven_rows(gradient: Sequence[Mapping[str, Any]], batch: int | None) -> 
     for row in gradient:
         base, _, knob = str(row["method"]).partition("@")
         name, found, value = knob.partition("=")
-        if row["batch"] != batch or not found or "," in knob:
+        if row["batch"] != batch or not found or "," in knob or name == "epochs":  # those show in learning only
             continue
         try:
             at = float(value)
