@@ -246,3 +246,42 @@ def test_a_method_stands_by_its_entrant_that_sees_no_truth() -> None:
 def test_the_same_seed_gives_the_same_verdicts() -> None:
     assert run("gae", ["noise_floor"], rollouts=768, seed=1) == run("gae", ["noise_floor"], rollouts=768, seed=1)
     assert run("gae", ["noise_floor"], rollouts=768, seed=1) != run("gae", ["noise_floor"], rollouts=768, seed=2)
+
+
+def test_replica_noise_is_the_deviation_of_one_credit() -> None:
+    found = tried(noisy(0.1), ["noise_floor"])["noise_floor"]
+    assert {n.what: n.value for n in found.numbers}["replica noise, standard deviation"] == pytest.approx(0.1, rel=0.05)
+
+
+def test_replicas_draw_anew_what_is_asked_for_the_same_rollouts() -> None:
+    from apportion.bench.falsifiers.replicas import matched
+
+    scene = Scene(entrants()["vineppo"], find(TURNS), size=32)
+    one, other = scene.batches[0], scene.replicas[0]
+    assert (one.first.actions == other.first.actions).all()
+    before, after, _ = matched(one, other)
+    assert before.size == 320
+    assert np.abs(before - after).max() > 0.1
+    again = Scene(entrants()["vineppo"], find(TURNS), size=32).batches[0]
+    assert (matched(one, again)[0] == matched(one, again)[1]).all()
+
+
+def test_what_a_method_sampled_itself_has_no_twin() -> None:
+    from apportion.bench.falsifiers.replicas import matched
+
+    scene = Scene(entrants()["carl"], find(TURNS), size=64)
+    one, other = scene.batches[0], scene.replicas[0]
+    own = units(one).row < one.first.prompt.size
+    assert 0 < own.sum() < own.size
+    assert 0 < matched(one, other)[0].size <= own.sum()
+    assert matched(one, one)[0].size == own.sum()
+
+
+def test_what_replicas_change_is_not_held_against_the_wording() -> None:
+    assert tried(noisy(1.0), ["rewording"])["rewording"].status != "failed"
+
+
+def test_credit_alike_everywhere_has_no_effect_and_nothing_to_shuffle() -> None:
+    found = tried(alike, ["noise_floor", "shuffled"])
+    assert found["noise_floor"].passed is None
+    assert "constant within rollouts" in found["shuffled"].outcome
