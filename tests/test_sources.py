@@ -10,7 +10,7 @@ import pytest
 
 from apportion.bench.layouts import choices, situation, to_batch
 from apportion.bench.oracle import oracle, truth
-from apportion.bench.sources import SimulatedJudge, SimulatedPolicy
+from apportion.bench.sources import SimulatedJudge, SimulatedPolicy, frozen_uniform
 from apportion.bench.tasks import find
 from apportion.bench.world import roll
 from apportion.errors import OptionError
@@ -94,3 +94,11 @@ def test_hindsight_believes_the_outcome_it_is_told() -> None:
     won = (batch.reward > 0)[batch.within("token", "trajectory")]
     np.testing.assert_array_equal(own, np.where(won, good, bad))
     assert np.abs(good - bad).max() > 0.1
+
+
+def test_frozen_numbers_hang_on_every_key_however_many_there_are() -> None:
+    keys = [np.arange(5) + i for i in range(100)]
+    found = frozen_uniform(*keys)
+    assert found.shape == (5,)
+    assert np.unique(found).size == 5
+    assert not np.isclose(found, frozen_uniform(*keys[:-1], keys[-1] + 1)).any()

@@ -55,7 +55,8 @@ def solutions(rollouts: Rollouts, batch: Batch) -> list[list[int]]:
 
 def frozen_uniform(*keys: Int) -> Float:
     """One number in [0, 1) per item, the same whenever the keys are the same."""
-    z = np.zeros(np.broadcast(*keys).shape, dtype=np.uint64)
+    shape = np.broadcast_shapes(*(np.shape(key) for key in keys))  # np.broadcast takes 32 arrays only (64 since numpy 2)
+    z = np.zeros(shape, dtype=np.uint64)
     for key in keys:
         z = (z ^ np.asarray(key).astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
