@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from apportion.bench import runner, submission, suites
+from apportion.bench import catalog, runner, submission, suites
 from apportion.bench.contribute import from_folder, rerun
-from apportion.bench.submission import About
+from apportion.bench.submission_form import About
 from apportion.cli import main
 from apportion.errors import BenchError
 
@@ -80,15 +81,26 @@ def broken(content: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
     def but(**changed: Any) -> dict[str, Any]:
         return json.loads(json.dumps({**content, **changed}))  # type: ignore[no-any-return]
 
-    short, null, stranger, twice, alone = but(), but(), but(), but(), but()
+    short, null, stranger, twice, alone, bare, sparse, fine, loud = (but() for _ in range(9))
     short["cells"][0]["metrics"]["inner"].pop()
     null["cells"][0]["metrics"]["inner"][0] = None
     stranger["cells"][0]["method"] = "nobody"
     twice["cells"].append(twice["cells"][0])
     alone["cells"] = [c for c in alone["cells"] if c["method"] != "rloo"]
+    del bare["cells"][0]["metrics"][next(iter(bare["cells"][0]["metrics"]))]
+    for metrics in (c["metrics"] for c in bare["cells"] if c.get("measure") == "gradient"):
+        metrics.pop("norm2", None)
+    sparse["cells"] = [c for c in sparse["cells"] if (c.get("measure"), c["method"]) != ("cost", "grpo")]
+    fine["cells"] += [{**c, "lr": 0.21} for c in fine["cells"] if (c.get("measure"), c["method"]) == ("learning", "grpo")]
+    for task in loud.get("tasks", []):
+        task["title"] = "\x1b[2J"
     return {
         "a seed is missing": (short, "has 1 values for 2 seeds"),
         "a number is null": (null, "inner is null"),
+        "a metric is missing": (bare, "is missing; every finished cell has it"),
+        "a row is missing": (sparse, "grpo on bifurcation/horizon-10: its row of cost is missing"),
+        "a rate tried in addition": (fine, "its row of learning at batch 64, rate 0.21 is not among the settings"),
+        "a terminal escape in a title": (loud, "tasks: holds control characters"),
         "a method is not defined": (stranger, "method is not defined"),
         "a row is there twice": (twice, "there twice"),
         "no numeraire": (alone, "rloo"),
@@ -133,6 +145,23 @@ def test_results_that_are_not_those_of_the_cells_are_refused(folder: Path, tmp_p
     parquet.write_table(table.set_column(at, "value", pc.multiply(table["value"], 1.01)), copy / "results.parquet")
     with pytest.raises(BenchError, match="is not what cells/"):
         from_folder(copy, ABOUT)
+
+
+def test_a_run_with_undefined_numbers_is_accepted(tmp_path: Path) -> None:
+    """Where no choice of the policy is worth more than another, a correlation with its advantage is undefined: kept as null."""
+    runner.run(suites.plan("smoke", seeds=1, tasks=["witness/plus"]), tmp_path / "run", jobs=1)
+    made = from_folder(tmp_path / "run", ABOUT)
+    [values] = [c.metrics["correlation"] for c in made.cells if (c.method, c.measure) == ("rloo", "identification")]
+    assert values == (None,)
+
+
+def test_a_method_whose_groups_the_smallest_suite_has_not_is_run_again(tmp_path: Path) -> None:
+    made = suites.plan("smoke", seeds=1)
+    settings = made.settings.model_copy(update={"measures": ("gradient",)})
+    wide = {"rloo": made.entrants["rloo"], "rloo@group=32": catalog.entrant("rloo@group=32")}
+    runner.run(dataclasses.replace(made, settings=settings, entrants=wide), tmp_path / "run", jobs=1)
+    told = rerun(from_folder(tmp_path / "run", ABOUT), 2)
+    assert (len(told.cells), told.differ, told.skipped) == (2, (), ())
 
 
 def test_cells_run_again_are_the_same_bit_for_bit_and_a_changed_one_differs(content: dict[str, Any]) -> None:

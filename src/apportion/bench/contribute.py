@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from . import manifest as manifests
 from . import store, submission
 from .records import Cell, Row
 from .settings import Settings
-from .submission import About, Submission
+from .submission_form import About, Submission
 
 #: Relative difference that another machine or another version of a library may make.
 TOLERANCE = 1e-6
@@ -35,9 +35,14 @@ def from_folder(folder: Path, about: About) -> Submission:
         raise BenchError(f"{folder}: {store.RESULTS} has {len(by_cell)} cells, the manifest {described['cells']}")
     for cell, key in manifests.keys(described, tuple(by_cell)).items():
         kept = store.read_cell(folder, cell, key)
-        if kept is None or [store.order(r) for r in kept.rows] != [store.order(r) for r in by_cell[cell]]:
+        if kept is None or _comparable(kept.rows) != _comparable(by_cell[cell]):
             raise BenchError(f"{folder}: {store.RESULTS} is not what cells/{cell.id}.json holds: run the same command again")
     return made
+
+
+def _comparable(rows: Iterable[Row]) -> list[tuple[Any, ...]]:
+    """Rows in order, with what is undefined equal to itself."""
+    return [(*store.order(r)[:-1], None if math.isnan(r.value) else r.value) for r in rows]
 
 
 def _rows(folder: Path) -> Iterator[Row]:
@@ -97,7 +102,8 @@ def _same(found: Submission) -> tuple[set[tuple[str, str]], list[str]]:
     entrants = [e for e in found.entrants if _here(catalog.entrant, e.id)]
     if not tasks:
         return set(), [f"task {t.id}" for t in found.tasks]
-    here = manifests.build(suites.plan("smoke", tasks=[t.id for t in tasks], methods=[e.id for e in entrants]), "")
+    plain = suites.plan("smoke", tasks=[t.id for t in tasks], methods=["rloo"])  # knobs may ask for groups that smoke has not
+    here = manifests.build(replace(plain, entrants={e.id: catalog.entrant(e.id) for e in entrants}), "")
     digests = {t["id"]: t["digest"] for t in here["tasks"]}
     made = {e["id"]: manifests.digest(e) for e in here["entrants"]}
     same_tasks = {t.id for t in tasks if digests[t.id] == t.digest}

@@ -12,137 +12,18 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
-from ..edges.escape import plain
 from ..errors import BenchError
 from .manifest import canonical
 from .metadata import PROTOCOL
-from .records import MEASURES, Measure
+from .records import MEASURES
+from .submission_form import KIND, About, Submission, Value
 
-KIND: Literal["apportion results"] = "apportion results"
 #: Largest file that is read, unpacked: a hostile one must not fill the memory.
 LARGEST = 256 * 2**20
-#: Metrics that every gradient cell has as numbers; the others may be undefined (null).
-NEVER_UNDEFINED = {"gradient": ("inner", "norm2", "truth2"), "cost": ("price",), "learning": ("reached", "cost", "final")}
-
-Sha = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Words = Annotated[str, Field(max_length=500)]
-#: A number, "inf" or "-inf", or null where it is undefined.
-Value = float | Literal["inf", "-inf"] | None
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _printable(cls, value: Any) -> Any:
-        if isinstance(value, str) and plain(value) != value:
-            raise ValueError("holds control characters")
-        return value
-
-
-class About(_Part):
-    """Who made the numbers, where and when, in their own words."""
-
-    name: Annotated[str, Field(min_length=1, max_length=80)]
-    contributor: Annotated[str, Field(min_length=1, max_length=120)]
-    date: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
-    hardware: Words = ""
-    notes: Words = ""
-    licence: Literal["CC-BY-4.0"] = "CC-BY-4.0"
-
-
-class Described(BaseModel):
-    """A task or an entrant, with its whole definition besides these."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    id: Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class DescribedTask(Described):
-    """``digest``: of definition, title and, for a task of somebody's own, the file it came from (``file_sha256``)."""
-
-    family: str
-    horizon: int = Field(ge=1)
-    digest: Sha
-    file_sha256: Sha | None
-
-
-class DescribedEntrant(Described):
-    """``oracle``: whether its evidence touches the truth; such rows are never ranked."""
-
-    method: str
-    title: str
-    oracle: bool
-    paid: bool
-    options: dict[str, Any]
-
-
-class Cell(_Part):
-    """Every metric of one method on one task under one measure, a value per seed in the order of ``seeds``."""
-
-    method: str
-    task: str
-    measure: Measure
-    batch: int = Field(ge=0)
-    lr: float = Field(ge=0, description="0 where there is none")
-    metrics: dict[str, tuple[Value, ...]]
-
-
-class Submission(_Part):
-    """A contributed run. ``sha256`` is the digest of everything else, as JSON with sorted keys and no blanks."""
-
-    kind: Literal["apportion results"]
-    protocol: Literal["1.0"]
-    about: About
-    suite: str
-    command: str
-    versions: dict[str, str]
-    code: Sha = Field(description="digest of the source that made the numbers")
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
-    prices: dict[str, float]
-    settings: dict[str, Any]
-    tasks: Annotated[tuple[DescribedTask, ...], Field(min_length=1)]
-    entrants: Annotated[tuple[DescribedEntrant, ...], Field(min_length=1)]
-    cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
-    sha256: Sha
-
-    @model_validator(mode="after")
-    def _whole(self) -> Submission:
-        for what, items in (("tasks", self.tasks), ("entrants", self.entrants)):
-            ids = [item.id for item in items]
-            if len(set(ids)) < len(ids):
-                raise ValueError(f"{what}: '{next(i for i in ids if ids.count(i) > 1)}' is there twice")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds: one is there twice")
-        _check_cells(self)
-        return self
-
-
-def _check_cells(found: Submission) -> None:
-    tasks, entrants, seen = {t.id for t in found.tasks}, {e.id for e in found.entrants}, set()
-    for i, cell in enumerate(found.cells):
-        where = f"cells[{i}] ({cell.method}, {cell.task}, {cell.measure})"
-        if cell.task not in tasks or cell.method not in entrants:
-            raise ValueError(f"{where}: its {'task' if cell.task not in tasks else 'method'} is not defined in the file")
-        key = (cell.method, cell.task, cell.measure, cell.batch, cell.lr)
-        if key in seen:
-            raise ValueError(f"{where}: is there twice")
-        seen.add(key)
-        for name, values in cell.metrics.items():
-            if len(values) != len(found.seeds):
-                raise ValueError(f"{where}: {name} has {len(values)} values for {len(found.seeds)} seeds")
-            if name in NEVER_UNDEFINED.get(cell.measure, ()) and any(v is None for v in values):
-                raise ValueError(f"{where}: {name} is null; it is a number in every finished cell")
-    # RLOO is the numeraire: nothing can be said of a task without it
-    for task in tasks:
-        if not any(c.method == "rloo" and c.task == task for c in found.cells):
-            raise ValueError(f"task {task}: no row of rloo, the numeraire of every figure")
 
 
 def make(manifest: Mapping[str, Any], rows: Iterable[tuple[Any, ...]], about: About) -> Submission:

@@ -69,7 +69,7 @@ def _made(folder: Path, about: dict[str, Any]) -> Any:
 
     from ..bench import manifest
     from ..bench.contribute import from_folder
-    from ..bench.submission import About
+    from ..bench.submission_form import About
     from ..errors import BenchError
 
     described = manifest.read(folder / "manifest.json") or {}

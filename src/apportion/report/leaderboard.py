@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..bench.manifest import digest
-from ..bench.submission import Submission
+from ..bench.submission_form import Submission
 from .aggregate import aggregate_rows
 from .read import Run
 
