@@ -151,3 +151,13 @@ def test_empirical_frequencies_match_the_exact_occupancy() -> None:
         seen = np.bincount(rollouts.states[:, t], minlength=d.shape[2]) / 20_000
         np.testing.assert_allclose(seen, d.mean(0)[t], atol=0.02)
     assert rollouts.reward.mean() == pytest.approx(value, abs=0.015)
+
+
+def test_credits_that_differ_by_rounding_only_are_a_tie() -> None:
+    from apportion.bench.identification import _pairs
+
+    true = np.array([0.0, 1.0, 2.0, 3.0])
+    everything = np.ones(4, dtype=np.bool_)
+    rounding = 0.3 + np.array([0.0, 1e-16, 2e-13, 3e-12])
+    assert _pairs(rounding, true, everything, 1e-6, np.random.default_rng(0))[1] == 0.5
+    assert _pairs(rounding * 1e6, true, everything, 1e-6, np.random.default_rng(0))[1] > 0.8

@@ -86,6 +86,7 @@ def _pairs(given: Float, exact: Float, matters: Bool, epsilon: float, rng: np.ra
     if not differ.any():
         return float("nan"), float("nan")
     true, seen = true[differ], seen[differ]
+    seen = np.where(np.abs(seen) < TINY, 0.0, seen)  # equal but for rounding is a tie
     agree = np.where(seen == 0, 0.5, np.sign(seen) == np.sign(true))
     return _pearson(seen, true), float(agree.mean())
 
