@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import ApportionError
-from . import assign, card, checklist, conformance, doctor, inspect, inventory, lens, methods, select
+from . import assign, audit, card, checklist, conformance, doctor, inspect, inventory, lens, methods, select
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -49,6 +49,7 @@ def _app() -> typer.Typer:
     app.command(name="doctor")(doctor.doctor)
     app.command(name="conformance")(conformance.conformance)
     app.command(name="select")(select.select)
+    app.command(name="audit")(audit.audit)
     app.add_typer(inventory.app, name="inventory")
     if importlib.util.find_spec("apportion.cli.bench"):
         app.add_typer(importlib.import_module("apportion.cli.bench").app, name="bench")
