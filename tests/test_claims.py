@@ -8,12 +8,12 @@ import math
 import pytest
 
 from apportion.bench.bifurcation import bifurcation
-from apportion.bench.claims import CLAIMS, run
-from apportion.bench.claims.finding import Number, over_seeds
-from apportion.bench.claims.gradients import worth
+from apportion.bench.claims import CLAIMS, learning, run
+from apportion.bench.claims.finding import Number, over_seeds, said
+from apportion.bench.claims.gradients import cleaner, worth
 from apportion.bench.claims.learning import final
 from apportion.bench.claims.signal import signal_to_noise
-from apportion.bench.entrants import entrants
+from apportion.bench.entrants import Entrant, entrants
 from apportion.bench.tasks import find
 from apportion.cli import main
 from apportion.errors import BenchError
@@ -91,3 +91,26 @@ def test_an_unknown_claim_and_too_few_seeds_are_refused() -> None:
         list(run(["smear"]))
     with pytest.raises(BenchError, match="at least 2"):
         list(run(["smearing"], seeds=1))
+
+
+def test_what_noise_hides_is_undecided_and_not_refuted() -> None:
+    def gain(low: float, high: float) -> Number:
+        return Number("x", (low + high) / 2, low, high)
+
+    sure, none, wide = gain(0.1, 0.3), gain(-0.1, 0.1), gain(-1.0, 1.0)
+    verdicts = {(sure, sure): "holds", (sure, none): "holds only when", (sure, wide): "undecided", (none, none): "does not hold",
+                (wide, none): "undecided"}  # fmt: skip
+    for (here, there), verdict in verdicts.items():
+        assert cleaner(here, there, [here, there], "it is so").verdict == verdict
+    assert said(False, [wide], fails=False).verdict == "undecided"
+    assert said(False, [none]).verdict == "does not hold"
+
+
+@pytest.mark.parametrize(("apart", "verdict"), [(0.2, "holds"), (-0.2, "does not hold"), (0.0, "undecided")])
+def test_two_seeds_that_disagree_decide_nothing(monkeypatch: pytest.MonkeyPatch, apart: float, verdict: str) -> None:
+    def won(entrant: Entrant, task: object, seed: int) -> float:
+        return 0.5 + (apart + 0.01 * (-1) ** seed) * (entrant.options["form"] == "softmax")
+
+    monkeypatch.setattr(learning, "final", won)
+    [(_, finding)] = run(["min-form-resists-hacking"], seeds=2)
+    assert finding.verdict == verdict

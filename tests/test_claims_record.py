@@ -47,8 +47,13 @@ def test_findings_are_stored_beside_a_run_and_shown_by_its_report(run_folder: Pa
     [row] = claims_rows(read_run(run_folder), {})
     assert {**printed, "stale": True} == row  # the made-up run was made by no code of ours
     assert row["experiment"] == CLAIMS["plain-baseline-collapse"].experiment
-    told = claims_text({"claims": [row, {**row, "id": "other", "verdict": "does not hold"}]})
-    assert told[0] == "Of 2 published claims put to the test, 1 holds (plain-baseline-collapse); 1 does not hold (other)."
+    told = claims_text(
+        {"claims": [row, {**row, "id": "other", "verdict": "does not hold"}, {**row, "id": "third", "verdict": "undecided"}]}
+    )
+    assert (
+        told[0]
+        == "Of 3 published claims put to the test, 1 holds (plain-baseline-collapse); 1 does not hold (other); 1 is undecided (third)."
+    )
     assert "other code" in told[1]
 
 

@@ -9,7 +9,7 @@ from ..bench.claims.finding import Verdict
 from .read import Run
 
 #: The order in which verdicts are told.
-VERDICTS: tuple[Verdict, ...] = ("holds", "holds only when", "does not hold")
+VERDICTS: tuple[Verdict, ...] = ("holds", "holds only when", "does not hold", "undecided")
 
 
 def claims_rows(run: Run, found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -40,6 +40,8 @@ def claims_text(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _word(verdict: str, count: int) -> str:
-    plural = {"holds": "hold", "holds only when": "hold under a condition", "does not hold": "do not hold"}
-    singular = {**plural, "holds": "holds", "holds only when": "holds under a condition", "does not hold": "does not hold"}
-    return (singular if count == 1 else plural)[verdict]
+    one, many = {
+        "holds": ("holds", "hold"), "holds only when": ("holds under a condition", "hold under a condition"),
+        "does not hold": ("does not hold", "do not hold"), "undecided": ("is undecided", "are undecided"),
+    }[verdict]  # fmt: skip
+    return one if count == 1 else many

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..statistics import bootstrap
 
-Verdict = Literal["holds", "does not hold", "holds only when"]
+#: undecided: intervals too wide for either; more seeds decide.
+Verdict = Literal["holds", "does not hold", "holds only when", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def over_seeds(what: str, values: Sequence[float], claimed: float | None = None)
     return Number(what, *bootstrap(np.asarray(values, dtype=np.float64), lambda x: float(np.mean(x))), claimed)
 
 
-def said(holds: bool, numbers: Sequence[Number]) -> Finding:
-    """A plain yes or no."""
-    return Finding("holds" if holds else "does not hold", tuple(numbers))
+def said(holds: bool, numbers: Sequence[Number], *, fails: bool | None = None) -> Finding:
+    """A plain yes or no; where ``fails`` is given and neither is so, undecided."""
+    fails = not holds if fails is None else fails
+    return Finding("holds" if holds else "does not hold" if fails else "undecided", tuple(numbers))

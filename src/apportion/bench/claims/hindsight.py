@@ -24,7 +24,7 @@ def blind(seeds: int) -> Finding:
         for name, which in (("failed", outcome.rollouts.reward == 0), ("solved", outcome.rollouts.reward == 1)):
             spread[name].append(float(np.nanstd(table[which & mixed], axis=1).mean()))
     numbers = [over_seeds(f"spread of the credit within {name} rollouts", values) for name, values in spread.items()]
-    return said(numbers[0].value < 1e-9 and numbers[1].above, numbers)
+    return said(numbers[0].value < 1e-9 and numbers[1].above, numbers, fails=numbers[0].value >= 1e-9)
 
 
 CLAIMS = (

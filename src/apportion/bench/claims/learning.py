@@ -13,7 +13,7 @@ from ..records import Cell
 from ..settings import Settings
 from ..tabular import Task
 from ..tasks import find
-from .finding import Claim, Finding, over_seeds
+from .finding import Claim, Finding, over_seeds, said
 
 BATCH, LR, UPDATES = 128, 0.15, 60
 
@@ -38,7 +38,7 @@ def hacking(seeds: int) -> Finding:
     gained = {form: [final(entrant, task, seed) for seed in range(seeds)] for form, entrant in forms.items()}
     numbers = [over_seeds(f"share of the gain won, {form} form", values) for form, values in gained.items()]
     apart = over_seeds("softmax less sum", list(np.subtract(gained["softmax"], gained["sum"])))
-    return Finding("holds" if apart.above else "does not hold", (*numbers, apart))
+    return said(apart.above, (*numbers, apart), fails=apart.below)
 
 
 def echo(seeds: int) -> Finding:
@@ -49,10 +49,10 @@ def echo(seeds: int) -> Finding:
             won = [final(entrants()[id_], find(name), s) for s in range(seeds)]
             numbers.append(over_seeds(f"share of the gain won, {id_} on {name}", won))
     open_, _, deep, exact = numbers
-    if deep.high < 0.8 <= open_.value:
-        beside = "even with exact credit" if exact.high < 0.8 else "not with exact credit"
-        return Finding("holds only when", tuple(numbers), f"the plan is hardly ever finished at first ({beside})")
-    return Finding("holds" if open_.high < 0.8 else "does not hold", tuple(numbers))
+    if deep.high < 0.8 <= open_.low:
+        beside = " (even with exact credit)" if exact.high < 0.8 else " (not with exact credit)" if exact.low >= 0.8 else ""
+        return Finding("holds only when", tuple(numbers), f"the plan is hardly ever finished at first{beside}")
+    return said(open_.high < 0.8 and deep.high < 0.8, numbers, fails=open_.low >= 0.8 and deep.low >= 0.8)
 
 
 CLAIMS = (
@@ -62,7 +62,7 @@ CLAIMS = (
         "PURE (2504.15275)",
         hacking,
         "PURE with frozen random errors of a judge right on 80 % of texts and no verified outcome: share of the gain won by "
-        "training, both forms on the same seeds",
+        "training, both forms on the same seeds. Holds where the difference is surely above 0, fails where it is surely below",
     ),
     Claim(
         "echo-trap",
@@ -70,6 +70,6 @@ CLAIMS = (
         "RAGEN (2504.20073)",
         echo,
         "Training with RLOO and with exact credit where a safe action can be repeated: share of the gain won, for a plan of "
-        "three steps and for one hardly ever finished at first",
+        "three steps and for one hardly ever finished at first. Training collapses where surely less than 0.8 is won",
     ),
 )

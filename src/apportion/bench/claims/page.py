@@ -10,7 +10,7 @@ _HEAD = """# Published claims, tested
 What papers say, as controlled experiments on tasks whose truth is known. A verdict follows from the numbers by a rule in the
 experiment's own code; brackets are 95 % intervals over seeds, and a number in front of no bracket is exact. This page is
 printed by `{command}`, each claim alone by the command below it, and `apportion bench claims --run RUN` stores what was
-found beside a run, whose report then shows it.
+found beside a run, whose report then shows it. With fewer seeds more is undecided: intervals too wide for a yes or a no.
 """
 
 

@@ -70,7 +70,8 @@ def refed(seeds: int) -> Finding:
     selected = over_seeds("overlap of the top fifth, text fed again against states restored", found["selected"])
     loses = over_seeds("the first overlap less the second", list(np.subtract(found["ceiling"], found["selected"])))
     holds = average.within(SAFE) and wrong.low > right.high and loses.above
-    return said(holds, (average, right, wrong, ceiling, selected, loses))
+    fails = not average.within(SAFE) or wrong.high < right.low or loses.below
+    return said(holds, (average, right, wrong, ceiling, selected, loses), fails=fails)
 
 
 CLAIMS = (

@@ -58,7 +58,7 @@ def unbiased(seeds: int) -> Finding:
     )
     ratio = over_seeds("variance with the same dice over variance with dice of their own", found["ratio"])
     right = all(n.within(UNBIASED) for n in (own, same, few))
-    return said(right and ratio.high < 1.0, (own, same, few, ratio))
+    return said(right and ratio.high < 1.0, (own, same, few, ratio), fails=not right or ratio.low > 1.0)
 
 
 def logs_leave_the_sign_open(seeds: int) -> Finding:
@@ -82,8 +82,8 @@ def logs_leave_the_sign_open(seeds: int) -> Finding:
     apart = over_seeds("the same, plus less minus", list(np.subtract(by_log["plus"], by_log["minus"])), 0.0)
     truths = {"plus": 0.6, "minus": -0.2}
     known = [over_seeds(f"both actions forced from the restored state, world {w}", v, truths[w]) for w, v in by_force.items()]
-    holds = apart.within(ALIKE) and all(n.within(ALIKE) for n in known) and known[0].above and known[1].below
-    return said(holds, (*numbers, apart, *known))
+    near = apart.within(ALIKE) and all(n.within(ALIKE) for n in known)
+    return said(near and known[0].above and known[1].below, (*numbers, apart, *known), fails=not near)
 
 
 CLAIMS = (

@@ -14,7 +14,7 @@ from ..layouts import choices, situation
 from ..oracle import oracle, truth
 from ..tabular import Bool, Task
 from .finding import Claim, Finding, Number, over_seeds
-from .gradients import log_worth
+from .gradients import cleaner, log_worth
 
 Rule = Literal["all", "entropy", "chance"]
 
@@ -105,9 +105,7 @@ def entropy(seeds: int) -> Finding:
         )
         numbers.append(log_worth(f"CARL's update, policy {what},", "carl", task, seeds))
     aligned, misaligned = numbers[0], numbers[4]
-    if aligned.above and not misaligned.above:
-        return Finding("holds only when", tuple(numbers), "the policy is unsure where it matters, and sure elsewhere")
-    return Finding("holds" if aligned.above and misaligned.above else "does not hold", tuple(numbers))
+    return cleaner(aligned, misaligned, numbers, "the policy is unsure where it matters, and sure elsewhere")
 
 
 CLAIMS = (
@@ -118,6 +116,6 @@ CLAIMS = (
         entropy,
         "Three forks in 20 turns, the policy unsure at forks and sure elsewhere, and the other way round: RLOO's update kept to "
         "the 28 % of choices with the highest entropy (CARL's 72 % fewer), or to as many at random, against the whole; beside "
-        "it CARL itself. The verdict is that of the premise",
+        "it CARL itself. The verdict is that of the premise; a gain that is surely less than a quarter (.223 in logs) is none",
     ),
 )
