@@ -1,0 +1,172 @@
+"""What the thin plug-ins share: checks before training starts, credit with a reason where there is none, the table of a page.
+
+A plug-in says once, as a :class:`Place`, what its batches bring and what its loss does with credit.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..batch import Batch
+from ..credit import Credit
+from ..errors import MissingColumn, OptionError
+from ..evidence import SOURCES
+from ..feeds import Feed, feed
+from ..pipeline import assign
+from ..registry import Method, get, keywords, methods
+from . import honours
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where credit goes. columns: what batches made there can hold ("reward" for any reward).
+
+    ways: for a column that is there only if something is done, what that is. loss: what it makes of credit.
+    sees: "batch", or "group" where credit is asked for the rollouts of one prompt at a time, or "trajectory".
+    kinds: what the numbers it takes may be.
+    """
+
+    name: str
+    columns: Collection[str]
+    loss: honours.Honours
+    ways: Mapping[str, str] = field(default_factory=dict)
+    sees: str = "batch"
+    kinds: Collection[str] = ("advantage",)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A method that was checked. options: as given, and ``single="zero"`` where the method would else refuse a lone rollout."""
+
+    spec: Method
+    options: Mapping[str, Any]
+    remarks: tuple[str, ...]
+
+
+def choose(place: Place, method: str, options: Mapping[str, Any]) -> Chosen:
+    """Method and options, checked on the smallest batch there is; what the user should hear, one sentence each.
+
+    options: those of the method, and what ``apportion.assign`` takes besides: ``fit=True``, ``learned=``, a live
+    source. Raises :class:`OptionError` for what does not fit, :class:`MissingColumn` for what the place cannot bring.
+    """
+    spec = get(method)
+    given = dict(options)
+    check_names(place.name, spec, given)
+    single = spec.options.get("single")
+    if single is not None and single.default == "error":
+        given.setdefault("single", "zero")  # failed rollouts leave others alone, and no run should end for that
+    own = {n: v for n, v in given.items() if n in spec.options}
+    lacks = feed(method, place.columns, own)
+    if lacks.columns:
+        raise MissingColumn(_lacking(place, spec, lacks))
+    asked = spec.source is not None and given.get(spec.source) is not None
+    if lacks.evidence and not asked and not given.get("fit") and given.get("learned") is None:
+        ways = " or ".join(ways_to_feed(lacks))
+        raise OptionError(
+            f"{place.name} cannot feed {method}: it has no {' and no '.join(lacks.evidence)}; pass {ways or 'none'}"
+        )
+    if spec.grows and asked:
+        raise OptionError(f"{place.name} cannot honour {method} with {spec.source}=: it grows rollouts, but the batch is fixed")
+    remarks = _honoured(place, honours.smallest(spec, own, brings=place.columns))
+    if spec.scope == "batch" and place.sees != "batch":
+        remarks.append(f"{method} takes statistics over a whole batch, but {place.name} shows it one {place.sees} at a time")
+    return Chosen(spec, given, tuple(remarks))
+
+
+def credited(place: Place, chosen: Chosen, batch: Batch, rng: np.random.Generator | int | None = None) -> Credit:
+    """Credit for a batch made there; a column that this batch happens to lack is an error that says what brings it."""
+    spec, options = chosen.spec, chosen.options
+    own = {n: v for n, v in options.items() if n in spec.options}
+    lacks = feed(spec.id, batch.present, own)
+    if lacks.columns:
+        raise MissingColumn(_lacking(place, spec, lacks))
+    credit = assign(batch, spec.id, rng=rng, **options)
+    _honoured(place, credit)
+    if not isinstance(credit, Credit):  # it has been refused
+        raise TypeError("expected Credit")
+    return credit
+
+
+def check_names(place: str, spec: Method, options: Mapping[str, Any]) -> None:
+    """Refuse options that nobody reads, evidence (it differs from batch to batch), and sources that are none."""
+    for name in spec.evidence:
+        if name in options:
+            raise OptionError(f"{place}: {name} is evidence, which differs from batch to batch: pass a source, or fit=True")
+    if options.get("fit") and spec.fit is None:
+        raise OptionError(f"{place}: fit = True, but {spec.id} has nothing to fit")
+    learning = {"fit", "learned"} if spec.fit else set()
+    parts = [f for f in (spec.collect, spec.fit) if f is not None]
+    known = set(spec.options).union(learning, {spec.source} - {None}, *(keywords(f) for f in parts)) - {"rng"}
+    stray = sorted(set(options) - known)
+    if stray:
+        raise OptionError(f"{place}: {spec.id} has no option '{stray[0]}'; it has {', '.join(sorted(map(str, known))) or 'none'}")
+    if spec.source is not None and spec.source in options and not isinstance(options[spec.source], SOURCES[spec.source]):
+        raise OptionError(f"{spec.source} is {type(options[spec.source]).__name__}, which is no {SOURCES[spec.source].__name__}")
+
+
+def ways_to_feed(lacks: Feed) -> list[str]:
+    """The keywords that bring the evidence that is lacking."""
+    return [f"{lacks.source}=..."] * bool(lacks.source) + ["fit=True"] * lacks.can_fit
+
+
+def methods_table(place: Place) -> str:
+    """Markdown: which methods the place can feed, what that takes, and why not the others."""
+    lines = [f"| method | credits each | in {place.name} | what it takes |", "|---|---|---|---|"]
+    for spec in methods().values():
+        fed, how = _how(place, spec)
+        lines.append(f"| `{spec.id}` | {spec.unit} | {fed} | {how} |")
+    return "\n".join(lines)
+
+
+def rewrite(place: Place, path: str, mark: str = "methods") -> None:
+    """Put the table between ``<!-- methods -->`` and ``<!-- end of methods -->`` of the page at ``path``."""
+    file = pathlib.Path(path)
+    file.write_text(page(place, file.read_text(encoding="utf-8"), mark), encoding="utf-8")
+
+
+def page(place: Place, text: str, mark: str = "methods") -> str:
+    """``text`` with the table of methods between its marks."""
+    start, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
+    before, rest = text.split(start)
+    return f"{before}{start}{methods_table(place)}\n{end}{rest.split(end)[1]}"
+
+
+def _honoured(place: Place, result: Any) -> list[str]:
+    if isinstance(result, Credit) and result.kind != "advantage" and result.kind in place.kinds:
+        result = result.with_fields(kind="advantage")
+    return honours.check(result, place.loss)
+
+
+def _lacking(place: Place, spec: Method, lacks: Feed) -> str:
+    ways = "; ".join(place.ways.get(name, f"{place.name} has no {name}") for name in lacks.columns)
+    return f"{place.name} cannot feed {spec.id} ({lacks.why_not}): {ways}"
+
+
+def _how(place: Place, spec: Method) -> tuple[str, str]:
+    lacks = feed(spec.id, place.columns, {})
+    if lacks.columns:
+        return "no", f"no {' and no '.join(f'`{n}`' for n in lacks.columns)}"
+    if why := _refused(lambda: _honoured(place, honours.smallest(spec, {}))):
+        return "no", why
+    ways = [f"`{way}`" for way in ways_to_feed(lacks)]
+    if lacks.evidence and not ways:
+        return "no", lacks.why_not
+    needs = [place.ways[n] for n in place.ways if n in spec.reads] + ([" or ".join(ways)] if lacks.evidence else [])
+    if spec.grows:
+        needs.append(f"nothing, without a {spec.source}; with one it grows rollouts: refused")
+    if spec.scope == "batch" and place.sees != "batch":
+        needs.append(f"its statistics are of one {place.sees}")
+    return "yes", "; ".join(needs) or "nothing more"
+
+
+def _refused(check: Callable[[], Any]) -> str:
+    try:
+        check()
+    except OptionError as error:
+        return str(error)
+    return ""
