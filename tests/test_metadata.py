@@ -56,6 +56,18 @@ def test_records_say_what_the_knobs_say() -> None:
     assert record(find("classical/shortcut")).bifurcation_units == tuple(range(8))
 
 
+@pytest.mark.parametrize(
+    ("id_", "unseen"),
+    [
+        ("bifurcation/horizon-10", 0), ("bifurcation/unseen-10", 10), ("bifurcation/delayed", 25), ("bifurcation/hidden", None),
+        ("bifurcation/aliased", None), ("team/redundant-4", None), ("team/chain", 0), ("agentic/memory-gap-5", None),
+        ("agentic/unseen-mistakes", None), ("agentic/turns-16", 0),
+    ],
+)  # fmt: skip
+def test_what_the_policy_cannot_see_is_not_said_to_be_shown_at_once(id_: str, unseen: int | None) -> None:
+    assert record(find(id_)).unseen == unseen
+
+
 def test_the_command_prints_records_and_their_schema(capsys: pytest.CaptureFixture[str]) -> None:
     for words, key in ((["team/two"], "task_id"), (["--schema"], "$schema")):
         with pytest.raises(SystemExit) as ended:

@@ -39,8 +39,8 @@ def interaction(
 ) -> Task:
     """Build one task of the family.
 
-    kind: how the forks combine; "order" has the first half of the forks prepare what only the later ones can use, so
-    that a right choice is worth nothing before its turn has come. gap: success probability between the best and the
+    kind: how the forks combine; "order" needs two right choices one after the other: what one fork prepares only the next
+    can use, and a wrong choice there undoes it. gap: success probability between the best and the
     worst status. hidden: the status is never shown.
     """
     rng = np.random.default_rng(seed)

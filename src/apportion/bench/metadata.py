@@ -47,7 +47,7 @@ class Entropy(_Part):
 
 
 class Replay(_Part):
-    """How a state can be had again, and what a turn of it costs in environment steps."""
+    """How a state can be had again, and what a turn from there on costs in environment steps."""
 
     mode: Literal["exact", "decoder", "text", "none"]
     env_steps: int = Field(ge=0)
@@ -150,7 +150,7 @@ def record(task: Task) -> Record:
         bifurcation_units=tuple(times.tolist()), gap=float(spread.max()),
         interaction=task.definition.get("kind") if task.family in ("interaction", "team") else None,
         recoverability=task.definition.get("recover"), delay=int(T - 1 - times[-1]) if times.size else None,
-        unseen=None if task.definition.get("hidden") else task.definition.get("unseen", 0),
+        unseen=task.definition.get("unseen") if _hides(task, visits, values) else 0,
         action_types=tuple(sorted(set(task.definition["types"]))) if "types" in task.definition else None,
         observability="log hides what the policy sees" if task.shown is not None else "partial" if merged else "full",
         noise=_noise(task, visits, pi),
@@ -182,6 +182,16 @@ def _noise(task: Task, visits: Any, pi: Any) -> Noise:
     moved = slip[task.kernel_of]
     ends = visits[:, T] * np.minimum(task.success, 1.0 - task.success)
     return Noise(transition=float((weight * moved).sum() / weight.sum()), verifier=float(ends.sum() / visits[:, T].sum()))
+
+
+def _hides(task: Task, visits: Any, values: Any) -> bool:
+    """Whether the policy somewhere cannot tell apart two states that are worth different things."""
+    for t in range(task.horizon):
+        seen, value, there = task.observation[:, t], values[:, t], visits[:, t] > 1e-9
+        alike = (seen[:, :, None] == seen[:, None, :]) & there[:, :, None] & there[:, None, :]
+        if (alike & (np.abs(value[:, :, None] - value[:, None, :]) > 1e-9)).any():
+            return True
+    return False
 
 
 def _mean(values: Any, weight: Any) -> float | None:

@@ -64,8 +64,9 @@ CLAIMS = (
         "With one reward at the end, the signal of a single action is about 100 times worse at 100 turns.",
         "survey 2604.09459, section on long horizons",
         falls,
-        "Signal over noise of REINFORCE for the first of T fair signs under three structures of credit, at 10 and at 100 turns; the "
-        "claim is about amplitudes: ten times the turns should lose tenfold, and it holds where surely more than fivefold is lost",
+        "Signal over noise of REINFORCE for the first of T fair signs under three structures of credit, at 10 and at 100 turns; "
+        "the claim is about amplitudes: ten times the turns should lose tenfold, and it holds where surely more than fivefold "
+        "is lost",
     ),
     Claim(
         "one-decides-update",
