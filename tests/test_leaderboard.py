@@ -11,10 +11,11 @@ import pytest
 from apportion.bench import runner, submission, suites
 from apportion.bench.contribute import from_folder
 from apportion.bench.submission_form import About, Submission
-from apportion.cli import main
+from apportion.cli import bench_leaderboard, main
+from apportion.report import leaderboard
 from apportion.report.aggregate import aggregate_rows
-from apportion.report.leaderboard import as_run, boards, found_files, reference_batch
-from apportion.report.read import read_run
+from apportion.report.leaderboard import as_run, boards, found_files
+from apportion.report.read import read_run, reference_batch
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +122,15 @@ def test_the_command_names_what_it_was_not_given(tmp_path: Path, capsys: pytest.
         main(["bench", "leaderboard", str(tmp_path)])
     assert end.value.code == 2
     assert "bench submit" in capsys.readouterr().err
+
+
+def test_who_was_measured_on_some_of_the_tasks_is_shown_and_not_ranked() -> None:
+    def row(method: str, value: float, tasks: list[str]) -> dict[str, Any]:
+        iqm = {"value": value, "low": value - 0.01, "high": value + 0.01}
+        more = {"oracle": False, "own": False, "poi": iqm, "gap": iqm, "runs": 2, "of": 2, "bound": False, "files": ["a"]}
+        return {"method": method, "score": "alignment", "iqm": iqm, "tasks": tasks, "contributor": "x", "code": "0", **more}
+
+    held = {"held": {"1": row("chooser", 0.9, ["easy"]), "2": row("rloo", 0.5, ["easy", "hard"])}}
+    board = leaderboard._ranked(held, "alignment")
+    assert [(r["method"], r["rank"], r["rank_low"]) for r in board["rows"]] == [("rloo", 1, 1), ("chooser", None, None)]
+    assert [bench_leaderboard._cells(r)[0] for r in board["rows"]] == ["1", "–"]

@@ -165,7 +165,7 @@ def test_the_sentence_counts_who_claims_to_know() -> None:
     rows = witness_rows(run, found)
     assert [r["method"] for r in rows] == ["a", "b", "o"]
     said = witness_text({**found, "witness": rows})
-    assert said[0] == "Of 2 methods that are told nothing, 1 claims to know (A); 1 says nothing wrong (B)."
+    assert said[0] == "Of 2 methods that are not told the truth, 1 claims to know (A); 1 says nothing wrong (B)."
     assert "1 of those who claim to know asked for states restored exactly (A)" in said[1]
 
 

@@ -56,7 +56,7 @@ def _heading(board: dict[str, Any]) -> str:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    rank = "oracle" if row["rank"] is None else str(row["rank"])
+    rank = "oracle" if row["oracle"] else "–" if row["rank"] is None else str(row["rank"])
     if row["rank"] is not None and row["rank_low"] != row["rank_high"]:
         rank += f" ({row['rank_low']}-{row['rank_high']})"
     part = "" if len(row["tasks"]) == row["of"] else f", {len(row['tasks'])} of {row['of']} tasks"

@@ -19,9 +19,8 @@ def stability_command(
     as_json: AsJson = False,
 ) -> None:
     """Split a run's seeds in two, rank by each half: do methods that the run separates keep their order?"""
-    from ..report.read import read_run
+    from ..report.read import read_run, reference_batch
     from ..report.stability import stability
-    from ..report.summary import reference_batch
 
     run = read_run(folder)
     found = stability(run, reference_batch(run), splits=splits)

@@ -18,10 +18,9 @@ from ..bench.records import plain_name
 from ..bench.statistics import resample_index
 from ..errors import BenchError
 from .gradient import gradient_rows
-from .leaderboard import reference_batch
 from .learning import learning_rows
 from .pool import mean_estimate, resample_weights
-from .read import Run
+from .read import Run, reference_batch
 
 VERSION = "0.3.0"
 RESAMPLES = 1000

@@ -15,7 +15,7 @@ import numpy as np
 from ..bench.manifest import digest
 from ..bench.submission_form import Submission
 from .aggregate import aggregate_rows
-from .read import Run
+from .read import Run, reference_batch
 
 #: Scores of :mod:`report.aggregate`, the headline first: each has a board of its own.
 SCORES = ("speed", "alignment")
@@ -35,17 +35,13 @@ def as_run(found: Submission) -> Run:
     return Run({**manifest, "missing": []}, tasks, entrants, found.seeds, values, None)
 
 
-def reference_batch(run: Run) -> int | None:
-    """The batch size that tables show: of those measured, the nearest to 512."""
-    return min(run.batches(), key=lambda b: (abs(np.log(b / 512.0)), b), default=None)
-
-
 def boards(files: Mapping[str, Submission]) -> dict[str, Any]:
     """``{"boards": [...], "notes": [...]}``; ``files`` by name, in the order in which they count.
 
     A board: ``family``, ``tasks`` (ids), ``fingerprint``, ``score`` it is ranked by (a board each for learning and, since
     few are trained, for the gradient), ``settings`` and ``prices`` that set it apart, ``files``, and ``rows``, best first:
-    ``rank`` (null for oracles), ``rank_low`` and ``rank_high`` (one more than the methods whose interval lies wholly above,
+    ``rank`` (null for oracles, and for whoever was not measured on all tasks: choosing tasks would win),
+    ``rank_low`` and ``rank_high`` (one more than the methods whose interval lies wholly above,
     and than those not wholly below), ``method``, ``oracle``, ``own`` (on a task from a file that does not ship), ``iqm``,
     ``poi``, ``runs``, ``tasks``, ``of``, ``files`` it is in, ``contributor``.
     """
@@ -93,14 +89,16 @@ def _add(board: dict[str, Any], row: Mapping[str, Any], file: str, one: Submissi
 def _ranked(held: Mapping[str, Any], score: str) -> dict[str, Any]:
     board = {name: value for name, value in held.items() if name != "held"} | {"score": score}
     rows = [r for r in held["held"].values() if r["score"] == score]
-    fair = sorted((r for r in rows if not r["oracle"]), key=lambda r: (-r["iqm"]["value"], r["method"]))
+    rows.sort(key=lambda r: (-r["iqm"]["value"], r["method"]))
+    fair = [r for r in rows if not r["oracle"] and len(r["tasks"]) == r["of"]]
+    part = [r for r in rows if not r["oracle"] and len(r["tasks"]) < r["of"]]
     made = []
     for place, row in enumerate(fair, 1):
         above = sum(_above(other, row) for other in fair)
         below = sum(_above(row, other) for other in fair)
         made.append(_shown(row) | {"rank": place, "rank_low": above + 1, "rank_high": len(fair) - below})
-    oracles = sorted((r for r in rows if r["oracle"]), key=lambda r: (-r["iqm"]["value"], r["method"]))
-    made += [_shown(row) | {"rank": None, "rank_low": None, "rank_high": None} for row in oracles]
+    unranked = part + [r for r in rows if r["oracle"]]
+    made += [_shown(row) | {"rank": None, "rank_low": None, "rank_high": None} for row in unranked]
     return {**board, "rows": made}
 
 

@@ -69,6 +69,11 @@ class Run:
         return tuple(sorted({key[2] for key in self.values.get("gradient", {})}))
 
 
+def reference_batch(run: Run) -> int | None:
+    """The batch size that tables show: of those measured, the nearest to 512; None where no gradient was measured."""
+    return min(run.batches(), key=lambda b: (abs(np.log(b / 512.0)), b), default=None)
+
+
 def read_run(run_dir: str | Path) -> Run:
     """Read ``results.parquet``, ``manifest.json`` and, where there is one, ``lens.json``."""
     folder = Path(run_dir)

@@ -17,7 +17,7 @@ from .gradient import REFERENCE, gradient_rows
 from .learning import learning_rows, order_key
 from .numbers import load, store, value_of
 from .pool import mean_estimate, resample_weights, seed_mean
-from .read import Run, read_run
+from .read import Run, read_run, reference_batch
 from .sections import section_rows
 from .terminal import leaderboard_table
 from .tiers import tier_rows
@@ -86,11 +86,6 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     found["aggregate"] = aggregate_rows(run, reference, count=resamples, seed=seed)
     found["sentence"] = sentence(found)
     return found | section_rows(run, found)
-
-
-def reference_batch(run: Run) -> int | None:
-    """The batch size that tables show: the one nearest to 512; None where no gradient was measured."""
-    return min(run.batches(), key=lambda b: (abs(np.log(b / 512.0)), b), default=None)
 
 
 def _more(cell: Mapping[str, Any]) -> list[str]:

@@ -82,7 +82,7 @@ def witness_text(summary: Mapping[str, Any]) -> list[str]:
         )
         if found
     ]
-    said = [f"Of {len(rows)} methods that are told nothing, {'; '.join(parts)}."]
+    said = [f"Of {len(rows)} methods that are not told the truth, {'; '.join(parts)}."]
     restored = [r for r in count["claims to know"] if r["evidence"] == SOURCES["sampler"]]
     if restored:
         said.append(

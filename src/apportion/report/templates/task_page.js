@@ -16,7 +16,7 @@
         lensed ? el("span", {}, " See single trajectories in the ", el("a", { href: `#/lens?task=${encodeURIComponent(t.slug)}` }, "lens"), ".") : null),
       terms([
         ["horizon", t.horizon === null ? null : `${t.horizon}`], ["tags", t.tags.join(", ")],
-        ["expected return at the start", t.start === null ? null : places(t.start, 3)], ["best of any policy that sees the same", t.best === null ? null : places(t.best, 3)], ["to be gained", gap === null ? null : places(gap, 3)],
+        ["expected return at the start", t.start === null ? null : places(t.start, 3)], ["best possible", t.best === null ? null : places(t.best, 3)], ["to be gained", gap === null ? null : places(gap, 3)],
       ]),
       Object.keys(t.knobs).length ? el("details", {}, el("summary", {}, "Knobs and facts of this task"), terms(Object.entries(t.knobs))) : null,
       el("div", { "data-selectors": "" }),
