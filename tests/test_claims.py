@@ -109,7 +109,7 @@ def test_what_noise_hides_is_undecided_and_not_refuted() -> None:
 @pytest.mark.parametrize(("apart", "verdict"), [(0.2, "holds"), (-0.2, "does not hold"), (0.0, "undecided")])
 def test_two_seeds_that_disagree_decide_nothing(monkeypatch: pytest.MonkeyPatch, apart: float, verdict: str) -> None:
     def won(entrant: Entrant, task: object, seed: int) -> float:
-        return 0.5 + (apart + 0.01 * (-1) ** seed) * (entrant.options["form"] == "softmax")
+        return 0.5 + (apart + 0.01 * (1 - 2 * (seed % 2)) if entrant.options["form"] == "softmax" else 0.0)
 
     monkeypatch.setattr(learning, "final", won)
     [(_, finding)] = run(["min-form-resists-hacking"], seeds=2)
