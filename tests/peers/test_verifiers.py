@@ -95,9 +95,16 @@ def test_a_message_without_a_token_is_no_turn_and_its_reward_is_not_lost() -> No
 
 
 def test_a_group_that_shrank_to_one_rollout_gets_zero() -> None:
-    alone = [episode(trace([[1]], 1.0))]
-    plugin.credit_episodes(alone, "rloo")
-    assert sampled(alone[0]) == [[0.0]]
+    for method, states in (("rloo", "given"), ("pooled_td", "shown")):  # with an option single, and without
+        lone = episode(trace([[1]], 1.0), group="lone")
+        group = [lone, *pair(trace([[1]], 1.0), trace([[1]], 0.0))]
+        plugin.credit_episodes(group[:1], method, states=states)  # type: ignore[arg-type]
+        assert sampled(lone) == [[0.0]]
+        plugin.credit_episodes(group, method, states=states)  # type: ignore[arg-type]
+        assert sampled(lone) == [[0.0]]
+        assert sampled(group[1])[0][0] > 0 > sampled(group[2])[0][0]
+    with pytest.raises(BatchError):
+        plugin.credit_episodes(group[:1], "rloo", single="error")
 
 
 def test_groups_of_any_size_are_kept_apart_and_named_by_the_task_where_nobody_grouped() -> None:
@@ -206,7 +213,7 @@ def test_turn_rewards_that_happen_to_equal_the_outcomes_do_not_end_a_run() -> No
         ("turn_ppo", {"fit": True}, OptionError, "ratio = 'turn'"),
         ("ragen", {}, OptionError, "resamples rows"),
         ("hiper", {"fit": True}, MissingColumn, "no spans"),
-        ("grpo", {"spread": "wide"}, OptionError, "spread"),
+        ("grpo", {"spread": "wide"}, ValueError, "spread = .wide."),
     ],
 )
 def test_what_does_not_fit_is_refused_before_prime_rl_is_touched(

@@ -6,7 +6,8 @@ A plug-in says once, as a :class:`Place`, what its batches bring and what its lo
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +42,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A method that was checked. options: as given, and ``single="zero"`` where the method would else refuse a lone rollout."""
+    """A method that was checked, with its options, and what is to be said of it."""
 
     spec: Method
     options: Mapping[str, Any]
@@ -57,14 +58,13 @@ def choose(place: Place, method: str, options: Mapping[str, Any]) -> Chosen:
     spec = get(method)
     given = dict(options)
     check_names(place.name, spec, given)
-    single = spec.options.get("single")
-    if single is not None and single.default == "error":
-        given.setdefault("single", "zero")  # failed rollouts leave others alone, and no run should end for that
     own = {n: v for n, v in given.items() if n in spec.options}
     lacks = feed(method, place.columns, own)
     if lacks.columns:
         raise MissingColumn(_lacking(place, spec, lacks))
     asked = spec.source is not None and given.get(spec.source) is not None
+    if (asked or given.get("fit")) and "ids" not in place.columns:
+        raise OptionError(f"{place.name} cannot feed {method}: sources and fits go by token ids, which it has not")
     if lacks.evidence and not asked and not given.get("fit") and given.get("learned") is None:
         ways = " or ".join(ways_to_feed(lacks))
         raise OptionError(
@@ -90,6 +90,17 @@ def credited(place: Place, chosen: Chosen, batch: Batch, rng: np.random.Generato
     if not isinstance(credit, Credit):  # it has been refused
         raise TypeError("expected Credit")
     return credit
+
+
+def in_company(chosen: Chosen, groups: Sequence[Hashable]) -> list[bool]:
+    """Which rollouts enter a batch: where the method compares within groups, those with another of theirs.
+
+    The others get 0, as failed rollouts leave some alone and no run should end for that; ``single=`` decides otherwise.
+    """
+    if "group" not in chosen.spec.reads or "single" in chosen.options:
+        return [True] * len(groups)
+    size = Counter(groups)
+    return [size[g] > 1 for g in groups]
 
 
 def check_names(place: str, spec: Method, options: Mapping[str, Any]) -> None:
@@ -153,11 +164,13 @@ def _how(place: Place, spec: Method) -> tuple[str, str]:
         return "no", f"no {' and no '.join(f'`{n}`' for n in lacks.columns)}"
     if why := _refused(lambda: _honoured(place, honours.smallest(spec, {}))):
         return "no", why
-    ways = [f"`{way}`" for way in ways_to_feed(lacks)]
+    ways = [f"`{way}`" for way in ways_to_feed(lacks)] if "ids" in place.columns else []
     if lacks.evidence and not ways:
-        return "no", lacks.why_not
-    needs = [place.ways[n] for n in place.ways if n in spec.reads] + ([" or ".join(ways)] if lacks.evidence else [])
-    if spec.grows:
+        return "no", f"no {' and no '.join(f'`{n}`' for n in lacks.evidence)}"
+    needs = [place.ways[n] for n in place.ways if n in spec.reads or n in spec.evidence] + (
+        [" or ".join(ways)] if lacks.evidence else []
+    )
+    if spec.grows and "ids" in place.columns:
         needs.append(f"nothing, without a {spec.source}; with one it grows rollouts: refused")
     if spec.scope == "batch" and place.sees != "batch":
         needs.append(f"its statistics are of one {place.sees}")

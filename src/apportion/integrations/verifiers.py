@@ -19,7 +19,7 @@ from ..structure import Float
 from ..words import check_word
 from .honours import Honours
 from .packed import Rollout, Turn, pack, turn
-from .thin import Chosen, Place, choose, credited
+from .thin import Chosen, Place, choose, credited, in_company
 from .versions import check_version
 
 #: Versions read and tested: verifiers by running it, prime-rl by its recorded signatures (commit 559b4477).
@@ -31,7 +31,10 @@ FIELD = "apportion"
 States = Literal["given", "shown"]
 
 _COLUMNS = ("reward", "outcome", "turn_reward", "group", "agent", "state", "ids", "logp", "truncated")
-_WAYS = {"state": 'states: `hand_over(trace, state=[...])` in the task, or `states="shown"`'}
+_WAYS = {
+    "state": 'states: `hand_over(trace, state=[...])` in the task, or `states="shown"`',
+    "turn_reward": "`hand_over(trace, turn_reward=[...])` in the task",
+}
 #: prime-rl averages over all tokens, takes its ratio per token, and a weight of 0 takes a token out of both.
 _LOSS = Honours("prime-rl", frozenset({"token"}), keep=True, denominator="token")
 PRIME_RL = Place("prime-rl", _COLUMNS, _LOSS, _WAYS, sees="group")
@@ -59,7 +62,8 @@ def credit_episodes(
     """Write ``node.advantages`` of all traces that train the policy; the credit itself, None where nothing was scored.
 
     Traces that failed, that are not trainable, that hold no sampled tokens or no reward keep None: never scored, which
-    is not a credit of zero. What a method takes out of the loss gets ``loss_weights["rl"]`` 0 as well.
+    is not a credit of zero. Those that this leaves alone in their group get 0. What a method takes out of the loss gets
+    ``loss_weights["rl"]`` 0 as well.
     states: "given" by :func:`hand_over`, or "shown": the tokens shown just before a turn. options: see
     :func:`apportion.assign`.
     """
@@ -125,12 +129,15 @@ def _write(place: Place, chosen: Chosen, episodes: Sequence[Any], states: States
             handed = trace.info.get(FIELD) or {}
             scored = any(r is not None for r in trace.rewards.values()) or "turn_reward" in handed
             (read if scored else unscored).append((trace, _rollout(episode, trace, handed, states)))
-    credit = credited(place, chosen, pack([rollout for _, rollout in read]), rng) if read else None
-    if credit is not None:
-        at = 0
-        for trace, _ in read:
-            at = _assign(trace.nodes, credit.token, credit.kept, at)
-    for trace, _ in unscored if zeros else ():
+    company = in_company(chosen, [rollout.group for _, rollout in read])
+    used = [pair for pair, stays in zip(read, company, strict=True) if stays]
+    alone = [pair for pair, stays in zip(read, company, strict=True) if not stays]
+    credit = credited(place, chosen, pack([rollout for _, rollout in used]), rng) if used else None
+    at = 0
+    for trace, _ in used:
+        assert credit is not None
+        at = _assign(trace.nodes, credit.token, credit.kept, at)
+    for trace, _ in alone + (unscored if zeros else []):
         for node in trace.nodes:
             node.advantages = [0.0] * sum(node.mask) if any(node.mask) else node.advantages
     return credit
