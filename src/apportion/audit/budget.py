@@ -31,7 +31,7 @@ def components(changes: Changes) -> Components:
     found = signal(changes.halves, changes.design.cluster)
     error = half_noise(changes.halves) ** 2
     seen = found.value + error / 2
-    return Components(found, error * changes.design.each, found.value / seen if seen > 0 else math.nan)
+    return Components(found, error * changes.design.each, found.value / seen if found.value > 0 else math.nan)
 
 
 def settles(t: float, budget: int) -> float | None:

@@ -37,11 +37,16 @@ def chosen(ids: Sequence[str], *, truth: bool = False) -> list[Entrant]:
     return found
 
 
-def refuse_unfed(who: Sequence[Entrant], batch: Batch, name: str) -> None:
-    """Refuse the first method whose columns these rollouts do not have."""
+def refuse_unfed(who: Sequence[Entrant], subject: Subject) -> None:
+    """Refuse the first method that is not for such rollouts, or whose columns they do not have."""
+    batch, name = subject.batch, subject.name
     for one in who:
         if one.ask == "truth":
             continue
+        if one.layouts is not None and subject.layout not in one.layouts:
+            raise BenchError(
+                f"{one.id} does not enter on {subject.layout}, as {name} has; it does on {' and '.join(one.layouts)}"
+            )
         lacks = get(one.method).lacking([*batch.present, *(["spans"] if batch.spans else [])], one.options)
         if lacks:
             raise BenchError(f"{one.id} needs {' and '.join(lacks)}, which the rollouts of {name} do not have")

@@ -81,7 +81,7 @@ def agreement(credit: Float, halves: Float, cluster: Int, *, noise: float | None
     if clusters < 2:
         return Agreement(NOTHING, NOTHING, math.nan, credit.size, clusters, t, why)
     chosen = _signs(credit, halves, cluster, half_noise(halves) if noise is None else noise)
-    half = _ratio(chosen, t, 1.0) if chosen[1, 0] > 0 else NOTHING
+    half = _ratio(chosen, t, 1.0) if _t(chosen[1]) > t else NOTHING  # no unit surely stands out: there is no sign to agree with
     sign = Figure((1 + half.value) / 2, (1 + half.low) / 2, (1 + half.high) / 2, half.t)
     return Agreement(correlation, sign, _plain(credit, halves), credit.size, clusters, t, why)
 

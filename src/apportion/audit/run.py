@@ -82,7 +82,7 @@ def audit(
     Everything that can be refused is refused before the first continuation.
     """
     who = chosen(methods, truth=subject.exact is not None)
-    refuse_unfed(who, subject.batch, subject.name)
+    refuse_unfed(who, subject)
     rng = np.random.default_rng([seed, 11])
     plan = design(subject.batch, subject.level, budget, per_unit, rng)
     checked = subject.verified(plan.units) if subject.verified is not None else ""

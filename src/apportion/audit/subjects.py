@@ -15,6 +15,7 @@ import numpy as np
 from ..batch import Batch
 from ..bench import catalog
 from ..bench.layouts import choices, level, to_batch
+from ..bench.records import Layout
 from ..bench.samplers import TabularSampler
 from ..bench.sources import exact_credit
 from ..bench.tabular import Int
@@ -45,6 +46,7 @@ class Subject:
     sampler: Callable[[], Sampler]
     restore: str
     notes: tuple[str, ...] = ()
+    layout: Layout = "turns"
     exact: Callable[[], Credit] | None = None
     verified: Callable[[Int], str] | None = None
 
@@ -72,7 +74,7 @@ def of_task(id_: str, rollouts: int, group: int, rng: np.random.Generator) -> Su
     return Subject(
         id_, batch, level(task), lambda: TaskSampler(made), "exact",
         ("a restored state holds what the policy cannot see, where the task hides anything",),
-        exact=lambda: exact_credit(made, batch),
+        layout=task.layout, exact=lambda: exact_credit(made, batch),
     )  # fmt: skip
 
 
@@ -129,8 +131,11 @@ def of_sampler(name: str, batch: Batch, function: Callable[[Batch], Any]) -> Sub
         raise BenchError(f"--env {name} gave {type(made).__name__}, which is no sampler (see apportion.evidence.Sampler)")
     said = {"exact_restore": "exact", "text_refeed": "re-fed text"}
     restore = said.get(made.provenance, made.provenance.replace("_", " "))
-    return Subject(name, batch, "turn" if batch.step_offsets is None else "step", lambda: function(batch), restore,
-                   ("the kind of restore is what the sampler says of itself",))  # fmt: skip
+    steps = batch.step_offsets is not None
+    return Subject(
+        name, batch, "step" if steps else "turn", lambda: function(batch), restore,
+        ("the kind of restore is what the sampler says of itself",), layout="steps" if steps else "turns",
+    )  # fmt: skip
 
 
 def load(spec: str, option: str) -> Any:

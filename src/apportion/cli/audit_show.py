@@ -116,7 +116,8 @@ def _line_data(line: Line) -> dict[str, Any]:
     return {
         "method": line.method, "correlation": _numbers(found.correlation), "sign": _numbers(found.sign),
         "uncorrected": _known(found.plain), "undefined": found.undefined or None, "verdict": line.verdict,
-        "would_settle": line.needs, "oracle": line.oracle, "coverage": line.coverage, "units": found.units, "clusters": found.clusters,
+        "would_settle": line.needs, "oracle": line.oracle,
+        "coverage": line.coverage, "units": found.units, "clusters": found.clusters,
         "bill": asdict(line.bill),
     }  # fmt: skip
 
