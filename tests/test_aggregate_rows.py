@@ -113,3 +113,15 @@ def test_a_whole_run_holds_every_method_with_intervals_and_falling_profiles(tmp_
         assert shares == sorted(shares, reverse=True)
         assert one["iqm"]["low"] <= one["iqm"]["value"] <= one["iqm"]["high"]
         assert 0 <= one["poi"]["low"] <= one["poi"]["value"] <= one["poi"]["high"] <= 1
+
+
+def test_intervals_stay_where_scores_can_be() -> None:
+    """Of two seeds Student's quantile reaches far: no alignment is above 1, no speed below 0, no gap below 0."""
+    cells: Cells = {("rloo", "a", 512, 0.0): update(0.1, 0.2), ("m", "a", 512, 0.0): update(0.8, 0.99)}
+    m = row(aggregate_rows(made(cells), 512), "m")
+    assert m["iqm"]["high"] == 1.0
+    assert m["gap"]["low"] == 0.0
+    runs: Cells = {("rloo", "a", 64, 0.1): trained(10.0, 30.0), ("m", "a", 64, 0.1): trained(10.0, 100.0)}
+    m = row(aggregate_rows(made(learning=runs), 512), "m")
+    assert m["iqm"]["low"] == 0.0
+    assert m["gap"]["high"] == 1.0

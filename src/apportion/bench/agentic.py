@@ -130,7 +130,11 @@ def variants() -> dict[str, dict[str, Any]]:
         **{f"timeless-{n}": {"horizon": 20, "rooms": n, "title": f"{n} places, the same at every visit"} for n in (2, 8, 16)},
         **{f"memory-gap-{g}": {"gap": g, "title": f"a note taken is needed {said} turns later"} for g, said in gaps.items()},
         **{f"turns-{T}": {"horizon": T, "title": _errand(T)} for T in (1, 4, 16, 64, 256)},
-        "reversible": {"horizon": 64, "ruinous": 0, "title": "an errand in 64 turns: every mistake can be put right"},
+        "reversible": {
+            "horizon": 64,
+            "ruinous": 0,
+            "title": "an errand in 64 turns: early mistakes can be put right, none ruins",
+        },
         "irreversible": {"horizon": 64, "ruinous": 3, "title": "an errand in 64 turns: no mistake can be put right"},
         "unseen-mistakes": {"horizon": 64, "hidden": True, "title": "an errand in 64 turns: astray looks like sound"},
         **{

@@ -32,16 +32,17 @@ def resampled(scores: Float, statistic: Callable[[Float], Float], *, count: int 
 
 
 def estimate(
-    scores: Float, statistic: Callable[[Float], Float], *, count: int = 2000, seed: int = 0, level: float = 0.95
-) -> tuple[float, float, float]:
-    """(value, low, high) of a statistic of (runs, tasks); one run gives no interval (NaN)."""
+    scores: Float, statistic: Callable[[Float], Float], *, count: int = 2000, seed: int = 0, level: float = 0.95,
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> tuple[float, float, float]:  # fmt: skip
+    """(value, low, high) of a statistic of (runs, tasks); one run gives no interval (NaN). within: what bounds it."""
     table = _table(scores)
     value, runs = float(statistic(table)), table.shape[0]
     if runs < 2:
         return value, math.nan, math.nan
     drawn = _drawn(table, count, seed)
     samples = np.asarray(statistic(drawn), dtype=np.float64)
-    return value, *studentised(value, samples, runs, freedom=_freedom(samples, drawn), level=level)
+    return value, *studentised(value, samples, runs, freedom=_freedom(samples, drawn), level=level, within=within)
 
 
 def difference(

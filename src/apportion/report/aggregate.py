@@ -28,6 +28,11 @@ from .numbers import store
 from .read import Run
 
 CAP = 10.0
+#: What bounds each score, and how far it can fall short of 1.
+BOUNDS: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] = {
+    "alignment": ((-1.0, 1.0), (0.0, 2.0)),
+    "speed": ((0.0, CAP), (0.0, 1.0)),
+}
 #: Where performance profiles are read off: shares of the landmark.
 PROFILE: Mapping[str, tuple[float, ...]] = {
     "alignment": tuple(i / 20 for i in range(20)),
@@ -73,11 +78,11 @@ def _row(
     if shared:
         x, y = (np.stack([table[m, t] for t in shared], axis=1) for m in (method, REFERENCE))
         poi = _stored(improvement(x, y))
-    at = PROFILE[score]
+    at, (whole, short) = PROFILE[score], BOUNDS[score]
     return {
-        "iqm": _stored(estimate(own, overall_iqm, count=count, seed=seed)),
+        "iqm": _stored(estimate(own, overall_iqm, count=count, seed=seed, within=whole)),
         "poi": poi,
-        "gap": _stored(estimate(own, optimality_gap, count=count, seed=seed)),
+        "gap": _stored(estimate(own, optimality_gap, count=count, seed=seed, within=short)),
         "profile": [[tau, store(share)] for tau, share in zip(at, performance_profile(own, np.array(at)), strict=True)],
         "tasks": tasks,
         "of": len(measured),
