@@ -87,7 +87,7 @@ def test_halves_are_unbiased_and_know_nothing_of_each_other_nor_of_neighbours() 
     assert plan.units.size == of.batch.n_turns
     errors = ask(of.batch, of.sampler(), plan, rng(1)).halves - exact(of)[plan.units]
     assert float(np.abs(errors.mean(axis=1)).max()) < 4 * errors.std() / math.sqrt(plan.units.size)
-    assert abs(np.corrcoef(errors)[0, 1]) < 4 / math.sqrt(plan.units.size)
+    assert abs(np.corrcoef(errors[0], errors[1])[0, 1]) < 4 / math.sqrt(plan.units.size)
     same = of.batch.within("turn", "trajectory")[1:] == of.batch.within("turn", "trajectory")[:-1]
     together = np.corrcoef(errors[0, 1:][same], errors[0, :-1][same])[0, 1]
     assert abs(together) < 4 / math.sqrt(np.count_nonzero(same))  # one prefix shared by two units would make it -1/2
