@@ -3,7 +3,7 @@
 # make check   format, lint, strict types, import directions
 # make test    all tests
 # make test-peers  the tests that need torch and the peers, in .venv-peers
-# make docs    docs/methods.md, docs/cards.md and the tables of methods in docs/verl.md and docs/trl.md
+# make docs    docs/methods.md, docs/cards.md and the tables of methods in the pages of trainers
 # make picture docs/headline.png, from the demo's report (needs Chromium)
 # make bench   speed against the peers (torch and others, in a .venv-peers of their own)
 # make clean   removes what the above made
@@ -41,6 +41,8 @@ docs: setup
 	$(BIN)/apportion card list --markdown > docs/cards.md
 	$(BIN)/python -m apportion.integrations.trl.page docs/trl.md
 	$(BIN)/python -m apportion.integrations.verl.table docs/verl.md
+	$(BIN)/python -m apportion.integrations.thin verifiers PRIME_RL docs/verifiers.md
+	$(BIN)/python -m apportion.integrations.thin openenv OPENENV docs/openenv.md
 
 picture: demo $(VENV)/.stamp-test
 	$(BIN)/python docs/picture.py

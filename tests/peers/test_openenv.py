@@ -190,7 +190,7 @@ def test_every_method_of_the_table_gives_finite_credit_of_every_step() -> None:
 
     class Full(Rubric):
         def earned(self, action: Any, observation: Any) -> float:
-            return 0.1 * (observation.at == "b")
+            return 0.1 if observation.at == "b" else 0.0
 
     for method in fed:
         rubric = Full(credit=method)

@@ -6,9 +6,11 @@ A plug-in says once, as a :class:`Place`, what its batches bring and what its lo
 from __future__ import annotations
 
 import pathlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -134,15 +136,9 @@ def methods_table(place: Place) -> str:
     return "\n".join(lines)
 
 
-def rewrite(place: Place, path: str, mark: str = "methods") -> None:
-    """Put the table between ``<!-- methods -->`` and ``<!-- end of methods -->`` of the page at ``path``."""
-    file = pathlib.Path(path)
-    file.write_text(page(place, file.read_text(encoding="utf-8"), mark), encoding="utf-8")
-
-
-def page(place: Place, text: str, mark: str = "methods") -> str:
-    """``text`` with the table of methods between its marks."""
-    start, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
+def page(place: Place, text: str) -> str:
+    """``text`` with the table of methods between ``<!-- methods -->`` and ``<!-- end of methods -->``."""
+    start, end = "<!-- methods -->\n", "<!-- end of methods -->"
     before, rest = text.split(start)
     return f"{before}{start}{methods_table(place)}\n{end}{rest.split(end)[1]}"
 
@@ -183,3 +179,14 @@ def _refused(check: Callable[[], Any]) -> str:
     except OptionError as error:
         return str(error)
     return ""
+
+
+def main(plug_in: str, name: str, path: str) -> None:
+    """Rewrite the table of a page: ``python -m apportion.integrations.thin openenv OPENENV docs/openenv.md``."""
+    place = getattr(import_module(f"{__package__}.{plug_in}"), name)
+    file = pathlib.Path(path)
+    file.write_text(page(place, file.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
