@@ -184,3 +184,17 @@ def test_bad_options_say_what_is_expected() -> None:
         _vineppo(batch, prefix_value=V_A + V_B, cap=-1)
     with pytest.raises(OptionError, match="expected \\(5, 9\\)"):
         collect(batch, FakeSampler(answer=lambda p: [1.0]), cap=2, rng=np.random.default_rng(0))
+
+
+def test_states_that_look_alike_are_asked_apart_where_that_is_wanted() -> None:
+    """share=False: one question a state; the answers of the common start then differ between trajectories."""
+    batch = ap.example("agent")
+    found = {
+        share: collect(batch, FakeSampler(), k=1, unit="turn", share=share, rng=np.random.default_rng(0))
+        for share in (True, False)
+    }
+    states = batch.n_turns
+    assert found[False].diagnostics["asked"] == states
+    assert found[False].diagnostics["shared"] == 0
+    assert found[True].diagnostics["asked"] + found[True].diagnostics["shared"] == states
+    assert found[True].diagnostics["shared"] > 0

@@ -27,6 +27,7 @@ def collect(
     k: int = 9,
     cap: int | None = None,
     unit: StepUnit = "step",
+    share: bool = True,
     rng: np.random.Generator,
 ) -> Evidence:
     """Value of every state between steps: the mean reward of ``k`` fresh continuations from it.
@@ -35,6 +36,7 @@ def collect(
     the same token ids (up to the policy's next token), the common start above all, are asked once
     and shared; equal state keys or nodes alone are not taken for equal states. A state that was
     asked but came back with nothing counts 0. cap: only the start and the first ``cap`` states after.
+    share: False asks for every state by itself, as is right where the policy acts on what no text shows.
 
     diagnostics: ``asked`` states, ``shared`` (how many more were answered by them), ``stderr`` (mean
     standard error of an asked value; only for k > 1).
@@ -44,7 +46,8 @@ def collect(
         raise OptionError(f"k = {k}: ask at least one continuation")
     depth, boundary = _depth(batch, unit)
     wanted = np.flatnonzero(boundary & ~_last(batch) & (depth <= _cap(batch, cap)))
-    _, asked, answer = np.unique(_identity(batch)[wanted], return_index=True, return_inverse=True)
+    alike = _identity(batch)[wanted] if share else wanted
+    _, asked, answer = np.unique(alike, return_index=True, return_inverse=True)
     order = np.argsort(asked)  # ask in batch order
     at, answer = wanted[asked[order]], np.argsort(order)[answer]
     if batch.step_offsets is not None and unit == "step":
