@@ -243,6 +243,30 @@ def test_a_method_stands_by_its_entrant_that_sees_no_truth() -> None:
     assert scene_of("spro").task.id.endswith("@50")
 
 
+def test_a_model_that_scores_before_it_learns_is_not_tried_on_its_first_batch() -> None:
+    """On one batch it is still the reference: its rewards would say how to undo what the policy has learned."""
+    scene = scene_of("istar")
+    assert scene.entrant.id == "istar-before"
+    assert scene_of("istar-first").entrant.id == "istar-first"
+
+
+def test_what_is_asked_of_every_state_by_itself_does_not_claim_to_know() -> None:
+    """Values of equal texts, shared, are of states that differ in what no text shows; the verdict says so."""
+    [shared] = run("vineppo", ["witness"], rollouts=1536)
+    [alone] = run("vineppo@share=false", ["witness"], rollouts=1536)
+    assert (shared.status, alone.status) == ("failed", "passed")
+    assert "vineppo@share=false" in shared.outcome
+    assert "restored" not in run("rloo", ["witness"], rollouts=768)[0].outcome
+
+
+def test_a_failed_rewording_says_where_texts_share_weights() -> None:
+    from apportion.bench.falsifiers.rewording import _hashed
+
+    assert "256 buckets" in _hashed(entrants()["acpo-fit"])
+    assert "acpo-fit@buckets=2048" in _hashed(entrants()["acpo-fit"])
+    assert not _hashed(entrants()["rloo"])
+
+
 def test_the_same_seed_gives_the_same_verdicts() -> None:
     assert run("gae", ["noise_floor"], rollouts=768, seed=1) == run("gae", ["noise_floor"], rollouts=768, seed=1)
     assert run("gae", ["noise_floor"], rollouts=768, seed=1) != run("gae", ["noise_floor"], rollouts=768, seed=2)

@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...registry import keywords, methods
+from ..entrants import Entrant
 from ..tabular import Float
 from .intervals import Estimate, of_mean
 from .replicas import change, largest
 from .scene import REPEATED, Scene
 from .units import units
 from .verdict import Falsifier, Found, number, plain
+from .who import turned
 
 #: A change of at most this share of the spread of the credit is none to speak of.
 MARGIN = 0.1
@@ -43,7 +46,20 @@ def test(scene: Scene) -> Found:
         number("the same between replicas", _root(again / spread.mean())),
         plain("largest change, of the typical credit", most),
     )
-    return Found(numbers, shown=over.below, refuted=over.above)
+    return Found(numbers, shown=over.below, refuted=over.above, if_failed=_hashed(scene.entrant))
+
+
+def _hashed(entrant: Entrant) -> str:
+    """What else than the wording a renaming changes: which texts share a weight."""
+    spec = methods().get(entrant.method)
+    options = keywords(spec.fit) if entrant.ask == "fit" and spec is not None and spec.fit is not None else {}
+    if "buckets" not in options:
+        return ""
+    size = entrant.options.get("buckets", options["buckets"].default)
+    return (
+        f"Its model reads text hashed into {size} buckets, and renamed words share theirs with others: "
+        f"{turned(entrant.id, f'buckets={max(2048, 8 * size)}')} tells whether that is all."
+    )
 
 
 def _root(squares: Float) -> Estimate:

@@ -20,7 +20,9 @@ def test(scene: Scene) -> Found:
         return Found(fixed="silent", note="Nothing to shuffle: the credit is constant within rollouts.")
     if all(not _moves(outcome) for outcome in scene.batches):
         return Found(fixed="silent", note="Nothing to shuffle: all units of a rollout enter the loss with one shared weight.")
-    return fall(scene, lambda outcome: shuffled(outcome)[0], "The shuffled credit is better.")
+    return fall(
+        scene, lambda outcome: shuffled(outcome)[0], "The shuffled credit is better, by the interval of this method alone."
+    )
 
 
 def _moves(outcome: Outcome) -> bool:

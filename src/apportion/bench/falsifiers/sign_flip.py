@@ -18,7 +18,7 @@ TOP = 0.1
 
 
 def test(scene: Scene) -> Found:
-    return fall(scene, flipped, "It helps.")
+    return fall(scene, flipped, "It helps, by the interval of this method alone.")
 
 
 def flipped(outcome: Outcome) -> Float:

@@ -34,6 +34,17 @@ NEEDS: dict[Ask, str] = {
 }
 
 
+#: A method whose entrant of the same name is no fair trial on batches by themselves -> who stands for it. iStar scores a batch
+#: before it learns from it: on one batch its model is still the reference, and its step rewards say no more than how to go
+#: back there from the half-trained policy.
+INSTEAD = {"istar": "istar-before"}
+
+
+def turned(id_: str, knob: str) -> str:
+    """The id of an entrant with one more knob turned."""
+    return f"{id_}{',' if '@' in id_ else '@'}{knob}"
+
+
 def entrant_of(id_: str) -> Entrant:
     """The entrant that stands for a method: one that looks at no truth, of its own name if it can be; else one that errs.
 
@@ -43,6 +54,8 @@ def entrant_of(id_: str) -> Entrant:
         if id_.partition("@")[0] not in entrants():
             raise BenchError(unknown("method", id_, {*methods(), *entrants()}, ""))
         return find_entrant(id_)
+    if id_ in INSTEAD:
+        return entrants()[INSTEAD[id_]]
     able = [e for e in entrants().values() if e.method == id_ and any(e.fits(layout) for layout in TASKS)]
     if not able:
         raise BenchError(f"{id_} enters no task of the benchmark, so nothing can be tried on it")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..entrants import Entrant
 from .intervals import LEVEL, Estimate, of_mean
 from .scene import Scene
 from .units import units
 from .verdict import Falsifier, Found, number, plain
+from .who import turned
 
 #: True contrast of action 1 with action 0 at the first turn, in each world.
 WORLDS = {"witness/plus": 0.6, "witness/minus": -0.2}
@@ -23,7 +25,13 @@ def test(scene: Scene) -> Found:
     numbers = [number(f"credit of action 1 less that of action 0, {id_}", found) for id_, found in known.items()]
     numbers += [plain(f"true contrast, {id_}", value) for id_, value in WORLDS.items()]
     wrong = [found.below if WORLDS[id_] > 0 else found.above for id_, found in known.items()]
-    return Found(tuple(numbers), refuted=min(1.0, 2.0 * min(wrong)), otherwise="passed", note=_note(known))
+    return Found(
+        tuple(numbers),
+        refuted=min(1.0, 2.0 * min(wrong)),
+        otherwise="passed",
+        note=_note(known),
+        if_failed=_restored(scene.entrant),
+    )
 
 
 def _contrast(scene: Scene, id_: str) -> Estimate | None:
@@ -51,6 +59,18 @@ def _note(told: dict[str, Estimate]) -> str:
     if not speaks:
         return "It tells no sign in either world."
     return ""
+
+
+def _restored(entrant: Entrant) -> str:
+    """Who could have known, and why it does not."""
+    if entrant.ask != "sampler":
+        return ""
+    why = (
+        "It had fresh rollouts from restored states, and still sets rollouts against each other that differ in what no text shows"
+    )
+    if entrant.method == "vineppo":
+        why += f": equal texts share one answer; with {turned(entrant.id, 'share=false')} every state is asked by itself"
+    return f"{why}."
 
 
 FALSIFIER = Falsifier(
