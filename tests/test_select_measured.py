@@ -15,11 +15,12 @@ from apportion.bench.selection.answer import answer, code
 from apportion.bench.selection.bills import cost
 from apportion.bench.selection.cases import HAVE, advise, cases, profile_of
 from apportion.bench.selection.collect import collect, repeat, way
-from apportion.bench.selection.compare import compare, compared_text
+from apportion.bench.selection.compare import compare
 from apportion.bench.selection.measured import BILL, Measured, compared, measured, read
 from apportion.bench.selection.nearest import OUTSIDE, distances
 from apportion.bench.selection.needs import lacks, needs
 from apportion.bench.selection.rank import rank
+from apportion.bench.selection.said import compared_text
 from apportion.bench.selection.worth import LOWEST, NO_WAY, log_cost, log_net, resamples, scale, worth
 from apportion.bench.tasks import find as find_task
 from apportion.errors import BenchError
@@ -319,3 +320,14 @@ def test_what_ships_is_the_grid_and_its_comparison_is_that_of_its_numbers() -> N
         assert len(case.open_to) == kept[case.task, case.have]["open_to"]
         said = advise(m, case)["measured"].entrants
         assert [e[0] for e in said[:4]] == kept[case.task, case.have]["says"]["measured"]
+
+
+def test_costs_that_are_drawn_on_are_counted_and_said() -> None:
+    """How much of the comparison rests on runs that never reached the target stands beside its numbers."""
+    m, found = measured(), compared()
+    cells = [cell["reached"] for (task, _), cell in m.learning.items() if m.settings[task].split == "held-out"]
+    drawn = found["drawn_on"]
+    assert drawn["never"] == sum(not np.nan_to_num(reached).any() for reached in cells)
+    assert drawn["trained"] == len(cells)
+    assert drawn["best"] == sum(m.trained(case["task"]) for case in found["by_case"])
+    assert any(f"{drawn['never']} of the {drawn['trained']}" in line and "drawn on" in line for line in compared_text(found))

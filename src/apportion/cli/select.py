@@ -143,9 +143,10 @@ def lines(id_: str) -> dict[str, str]:
 
 
 def _table(which: str, as_json: bool) -> None:
+    from ..bench.selection import measured
     from . import select_show
 
-    pairs, compared = (select_show.pair_rows(), None) if which == "pairs" else ([], select_show.compared_rows())
+    pairs, compared = (select_show.pair_rows(), None) if which == "pairs" else ([], measured.compared())
     if as_json:
         typer.echo(json.dumps(pairs or compared, indent=1))
     elif compared is None:

@@ -83,6 +83,10 @@ def _measured(console: Console, found: Mapping[str, Any], every: bool) -> None:
             )
         console.print(table)
         _say(console, "worth: RLOO's cost to 80 % of the attainable return over the method's; = not told apart from the first")
+        short = found["drawn_on"]
+        if short["never"]:
+            where = f"training never got there in {short['never']} of the {short['trained']} pairs of entrant and task here"
+            _say(console, f"{where}: cost is drawn on in a straight line there, from the share of the way come")
         if any(r["stands_in"] for r in rows):
             _say(console, "*: a simulated judge of 80 % accuracy stands for yours")
         if len(rows) < len(found["candidates"]):
@@ -145,16 +149,9 @@ def show_pairs(rows: Sequence[Mapping[str, Any]]) -> None:
     _say(console, "; ".join(f"{n}: {sum(r['hits'][n] for r in rows)} of {len(rows)}" for n in names))
 
 
-def compared_rows() -> Mapping[str, Any]:
-    """The comparison that ships with the measured numbers."""
-    from ..bench.selection.measured import compared
-
-    return compared()
-
-
 def show_compared(found: Any) -> None:
     """A row per selector."""
-    from ..bench.selection.compare import compared_text
+    from ..bench.selection.said import compared_text
     from .bench_tasks import stdout
 
     console = stdout()

@@ -36,7 +36,7 @@ def selectors_rows(run: Run, found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def selectors_text(summary: Mapping[str, Any]) -> list[str]:
     """What the numbers mean, and what they say of each side."""
-    from ..bench.selection.compare import compared_text
     from ..bench.selection.measured import compared
+    from ..bench.selection.said import compared_text
 
     return [f"{line[:1].upper()}{line[1:]}." for line in compared_text(compared())]

@@ -19,6 +19,7 @@ from .grid import ENTRANTS
 from .measured import Measured
 from .needs import PROVISIONS, Lack, lacks, needs
 from .rank import Ranked, rank
+from .worth import never
 
 #: How an entrant gets its evidence -> what stands in the call.
 _CALL: Mapping[str, str] = {
@@ -129,7 +130,9 @@ def _places(tree: Tree, id_: str) -> list[dict[str, str]]:
 
 def _measured(profile: Profile, m: Measured) -> dict[str, Any]:
     found = rank(profile, m)
+    short, trained = never(m, [(n.setting.id, r.entrant) for n in found.near for r in found.ranked])
     return {
+        "drawn_on": {"never": short, "trained": trained},
         "candidates": [_ranked(r, profile, m) for r in found.ranked],
         "out": [
             {"entrant": n, "method": find(n).method, "why": _says(why), "said": all(x.known for x in why)}

@@ -20,7 +20,7 @@ from ..statistics import Float, interval
 from .cases import HAVE, Advice, Case, advise, cases, value
 from .grid import HELD_OUT
 from .measured import Measured
-from .worth import resamples
+from .worth import never, resamples
 
 CLOSE = 0.10
 FIRST = 4
@@ -53,15 +53,24 @@ def compare(m: Measured, *, draws: int = DRAWS, tasks: Sequence[str] = HELD_OUT)
     for row in rows:  # the same cases and seeds of both
         row["ours_ahead"] = _estimate(holds["measured"] - holds[row["selector"]])
     rows += [_chance(every, values, best, weights), _other_seeds(m, every, values, best, weights)]
+    top_of = [c.open_to[int(np.argmax([values[c.task, e][0] for e in c.open_to]))] for c in every]
     return {
+        "drawn_on": drawn_on(m, [c.task for c in every], top_of),
         "cases": len(every), "tasks": len(at), "have": list(HAVE), "close": CLOSE, "first": FIRST, "fall_back": FALL_BACK,
         "trained": sum(m.trained(t) for t in at), "seeds": m.seeds, "rows": rows,
         "by_case": [
-            {"task": c.task, "have": c.have, "best": c.open_to[int(np.argmax([values[c.task, e][0] for e in c.open_to]))],
+            {"task": c.task, "have": c.have, "best": top,
              "open_to": len(c.open_to), "says": {n: [one[0] for one in x.entrants[:FIRST]] for n, x in a.items()}}
-            for c, a in zip(every, advice, strict=True)
+            for c, a, top in zip(every, advice, top_of, strict=True)
         ],
     }  # fmt: skip
+
+
+def drawn_on(m: Measured, tasks: Sequence[str], best: Sequence[str]) -> dict[str, int]:
+    """How much of this rests on runs that never got there: of the trained cells of these tasks, and of the best of each case."""
+    cells, trained = never(m, [(t, e) for t in dict.fromkeys(tasks) for e in m.entrants])
+    top, cases = never(m, zip(tasks, best, strict=True))
+    return {"never": cells, "trained": trained, "best_never": top, "best": cases}
 
 
 def whole(m: Measured, *, draws: int = DRAWS) -> dict[str, Any]:
@@ -163,37 +172,3 @@ def _other_seeds(
         "silent": 0.0,
         "names": 1.0,
     }
-
-
-def compared_text(found: Mapping[str, Any]) -> list[str]:
-    """What the table of :func:`compare` means, and what it says, whoever it favours."""
-    rows = {r["selector"]: r for r in found["rows"]}
-    more = []
-    if "own" in found:
-        without = {r["selector"]: r for r in found["rows_without_own"]}
-        own = f"{', '.join(found['own'])}, which is ours and which no tree can name, is the best in {found['own_best']} cases"
-        more.append(f"{own}; with it left out, {_ahead(without)}")
-    return [
-        f"{found['cases']} cases: {found['tasks']} held-out tasks ({found['trained']} by training, the others by their "
-        f"gradient), each with what its user may have: {', '.join(found['have'])}",
-        f"the share of cases where advice is within {100 * found['close']:.0f} % of the best that can be run, with 95 % "
-        f"intervals over tasks and {found['seeds']} seeds; the first candidate, and the best of the first {found['first']}",
-        _ahead(rows),
-        *more,
-        f"a selector that names nothing that runs leaves its user with {found['fall_back'].upper()}; candidates that cannot "
-        "be run are passed over",
-        "'best on the other seeds' saw the task itself: what the noise of the measurement leaves for any selector",
-    ]
-
-
-def _ahead(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """The measured selector against the best of the published trees."""
-    ours = rows["measured"]
-    best = max((rows[name] for name in ("figure", "table", "guide")), key=lambda r: float(r["first"]["value"]))
-    ahead = best["ours_ahead"]
-    verdict = "more often" if ahead["low"] > 0 else "less often" if ahead["high"] < 0 else "no more and no less often"
-    return (
-        f"measured holds {verdict} with its first candidate ({100 * ours['first']['value']:.0f} %) than the best published tree "
-        f"(the {best['selector']}, {100 * best['first']['value']:.0f} %): it is ahead by {100 * ahead['value']:.0f} points "
-        f"({100 * ahead['low']:.0f} to {100 * ahead['high']:.0f})"
-    )

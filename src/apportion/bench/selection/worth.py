@@ -9,7 +9,7 @@ is fitted on fitting settings where both were measured: gradient figures oversta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,6 +104,13 @@ def worth(m: Measured, setting: str, entrant: str, how: Scale, index: Int | slic
         return log_cost(m, setting, "rloo", index) - cost, "learning"
     net = log_net(m, setting, entrant, index)
     return None if np.isnan(net) else (how.slope * net, "gradient")
+
+
+def never(m: Measured, cells: Iterable[tuple[str, str]]) -> tuple[int, int]:
+    """In how many of these (setting, entrant) no run reached the target, so that the cost is drawn on alone; of how many that
+    were trained."""
+    reached = [np.nan_to_num(m.learning[cell]["reached"]).any() for cell in cells if cell in m.learning]
+    return sum(not one for one in reached), len(reached)
 
 
 def resamples(seeds: int, draws: int) -> tuple[list[Int | slice], Int]:
