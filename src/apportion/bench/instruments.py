@@ -159,7 +159,8 @@ def _gains(task: Task, theta: Float, updates: Float, occupancy: Float, kl: float
 
     def divergence(step: Float) -> float:
         new = task.policy(theta + step)
-        return float(visits @ (pi * (np.log(pi) - np.log(new))).sum(axis=1))
+        with np.errstate(divide="ignore"):  # a long step leaves some action no chance at all: infinitely far
+            return float(visits @ (pi * (np.log(pi) - np.log(new))).sum(axis=1))
 
     best, fixed = [], []
     for g in updates:

@@ -57,7 +57,8 @@ def witness_rows(run: Run, found: Mapping[str, Any]) -> list[Row]:
         for name, metric in (("silent", "silent"), ("sign", "sign:contrast"), ("correlation", "correlation:contrast")):
             held = [{name: cell[metric]} if cell is not None and metric in cell else {} for cell in both]
             row[name] = {w: mean_estimate(cell, name, weights) for w, cell in zip(WORLDS, held, strict=True)}
-        silent = [float(np.nanmin(cell["silent"])) for cell in both if cell is not None and "silent" in cell]
+        said = [cell["silent"] for cell in both if cell is not None and "silent" in cell]
+        silent = [float(np.nanmin(one)) for one in said if not np.isnan(one).all()]
         row["verdict"] = _verdict(silent, row["sign"])
         rows.append(row)
     order = list(VERDICTS)

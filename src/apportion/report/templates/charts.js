@@ -48,10 +48,12 @@
     if (!rows.length) return null;
     const horizons = [...new Set(rows.map((r) => r.x))], single = horizons.length < 2;
     const height = 430, left = 62, right = 150, top = 22, bottom = 46;
-    const domain = range(rows.flatMap((r) => [r.y, r.low, r.high]), 1.5);
+    // From few seeds an interval may span many powers of ten: the figure shows what lies within a factor of 20, the tip all.
+    const domain = range(rows.flatMap((r) => [r.y, Math.max(r.low, r.y / 20), Math.min(r.high, r.y * 20)]), 1.5);
+    const clip = (v) => Math.min(domain[1], Math.max(domain[0], v)), bottom_ = (r) => clip(r.low);
     const xs = single ? [horizons[0] / 2, horizons[0] * 2] : [horizons[0] / 1.08, horizons[horizons.length - 1] * 1.08];
     // A band without an upper end (too many seeds never got there) stops at what had been spent by then.
-    const top_ = (r) => (Number.isFinite(r.high) ? r.high : Math.max(r.y, num(r.spent) || 0));
+    const top_ = (r) => clip(Number.isFinite(r.high) ? r.high : Math.max(r.y, num(r.spent) || 0));
     const main = rows.filter((r) => r.role !== "other"), faint = rows.filter((r) => r.role === "other");
     const of = (role) => main.filter((r) => r.role === role);
     const tip = (r) => `${r.m.title}${r.m.oracle ? " (oracle)" : r.m.paid ? " (paid)" : ""} at ${r.x} turns\n` +
@@ -69,8 +71,8 @@
     ];
     for (const role of ["exact", "paid", "free", "reference"]) {
       const data = of(role), reached = data.filter((r) => r.reached), stroke = color(role);
-      if (single) marks.push(Plot.ruleX(reached, { x: "x", y1: "low", y2: top_, stroke, strokeOpacity: 0.5, strokeWidth: 3 }));
-      else marks.push(Plot.areaY(reached.filter((r) => Number.isFinite(r.low)), { x: "x", y1: "low", y2: top_, z: "method", fill: stroke, fillOpacity: 0.16 }));
+      if (single) marks.push(Plot.ruleX(reached, { x: "x", y1: bottom_, y2: top_, stroke, strokeOpacity: 0.5, strokeWidth: 3 }));
+      else marks.push(Plot.areaY(reached.filter((r) => Number.isFinite(r.low)), { x: "x", y1: bottom_, y2: top_, z: "method", fill: stroke, fillOpacity: 0.16 }));
       marks.push(lines(data, { stroke, strokeWidth: 1.2, strokeDasharray: "1 4" }));
       marks.push(lines(reached, { stroke, strokeWidth: 2.4, ...(ROLES[role].dash ? { strokeDasharray: ROLES[role].dash } : {}) }));
       marks.push(Plot.dot(reached, { x: "x", y: "y", r: 5, symbol: ROLES[role].symbol, fill: stroke, stroke: "var(--paper)", strokeWidth: 1.2 }));
