@@ -52,10 +52,7 @@ class Saving(Scale):
 
 
 class Shallow(Saving):
-    """Its snapshots are the very list it goes on writing to: a common mistake."""
-
-    def save(self) -> Any:
-        return self.dice.getstate(), self.added
+    """What it loads is the snapshot itself, which it goes on writing to: a common mistake. Loaded once, all is well."""
 
     def load(self, state: Any) -> None:
         self.dice.setstate(state[0])

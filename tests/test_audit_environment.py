@@ -99,6 +99,17 @@ def test_an_environment_that_reseeds_is_replayed_with_the_dice_it_had() -> None:
         verify(sampler(Reseeding(), either, made), [(i, 3) for i in range(48)])
 
 
+def test_a_continuation_earns_all_rewards_from_its_prefix_on() -> None:
+    class Paying(Scale):
+        def step(self, action: str) -> tuple[str, float, bool]:
+            seen, _, done = super().step(action)
+            return seen, 1.0, done
+
+    of = of_environment("paying", Paying(), either, played(Paying(), 4))
+    got = of.sampler().continuations(of.batch, np.array([0, 1, 3]), 2, rng(0))
+    assert got.values.tolist() == [[4, 4], [3, 3], [1, 1]]
+
+
 def test_what_cannot_be_replayed_is_refused_before_anything_is_spent_and_the_place_is_named() -> None:
     env = Forgetful()
     of = of_environment("scale", env, either, played(env))

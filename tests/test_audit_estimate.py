@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from apportion.audit.ask import Changes
 from apportion.audit.budget import best_per_unit, components, settles, spread
 from apportion.audit.design import Design
-from apportion.audit.estimate import NO_SIGNAL, agreement, difference, fieller, half_noise, signal
+from apportion.audit.estimate import NO_SIGNAL, _covariances, agreement, difference, fieller, half_noise, signal
 from apportion.bench.tabular import Float, Int
 from apportion.evidence import Bill
 
@@ -73,6 +73,12 @@ def test_units_of_a_cluster_are_not_taken_for_independent() -> None:
     told = agreement(credit, halves, np.repeat(cluster, 4)).correlation
     blind = agreement(credit, halves, np.arange(credit.size)).correlation
     assert told.high - told.low > 1.5 * (blind.high - blind.low)
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
+    values = np.array([1.0, 4.0, 2.0, 7.0])
+    without = [np.delete(values, i).mean() for i in range(4)]
+    assert_allclose(_covariances(np.array([[values.mean(), *without]])), values.var(ddof=1) / 4)
 
 
 def test_the_verdict_and_the_interval_never_part() -> None:

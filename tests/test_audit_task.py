@@ -149,6 +149,9 @@ def test_every_unit_is_as_likely_and_trajectories_get_their_share() -> None:
         assert set(own[20:].tolist()) <= {2, 3, 4}
     assert_allclose(counts / 400, 50 / 200, atol=0.1)
     assert (plan.over, plan.each) == ("prompts", 2)
+    even = Batch.from_turns([[1] * 4] * 20, outcome=[0.0] * 20)
+    places = design(even, "turn", 20 * 8, 8, rng(0)).units % 4  # one of each trajectory, not the same of all
+    assert np.bincount(places, minlength=4).min() > 0
     few = batch.with_columns(group=None)
     assert design(few, "turn", 400, 8, rng(0)).over == "rollouts"
 
