@@ -91,7 +91,10 @@ def test_standard_keeps_to_its_limits() -> None:
     made = estimate.estimate(plan, 2, speed=1.0)
     assert made.wall < 3200
     assert made.peak < 2e9
+    from apportion.registry import methods
+
     measured = {cell.method for cell in plan.cells if cell.measure == "gradient"}
+    assert {plan.entrants[id_].method for id_ in measured} >= set(methods())  # every method has rows
     assert measured == {one.id for one in entrants().values() if any(one.fits(task.layout) for task in plan.tasks.values())}
 
 
