@@ -93,7 +93,7 @@
     if (most) $("agreement").textContent = `Does the proxy predict learning? Not said here: a rank correlation needs ${rank.fewest} methods that learned, this run has ${most}.`;
   } else {
     const per = rank.per_task.filter((p) => p.spearman !== null).map((p) => `${p.task} ${digits(p.spearman)} from ${p.methods} methods`).join(", ");
-    $("agreement").textContent = `Does the proxy predict learning? Rank correlation of learning speed with the net multiplier (1: same order, 0: unrelated), mean over tasks: ${digits(rank.mean)} (${per}). Where the two part, learning ranks.`;
+    $("agreement").textContent = `Does the proxy predict learning? Rank correlation of learning speed with the net multiplier (1: same order, 0: unrelated), mean over tasks: ${digits(rank.mean)} (${per}). ${rank.mean < 0.5 ? "Below .5: the proxy does not order methods as learning does, and learning ranks." : "Where the two part, learning ranks."}`;
   }
 
   const hasLens = (id) => lens.tasks.some((t) => t.task === id);
