@@ -229,6 +229,12 @@ def test_names_that_do_not_exist_are_refused_with_the_nearest() -> None:
         run("gigop")
     with pytest.raises(BenchError, match="at least 384"):
         run("rloo", rollouts=100)
+    with pytest.raises(BenchError, match="at most 10000000"):
+        run("rloo", rollouts=10**20)
+    with pytest.raises(BenchError, match="k = : expected a number"):
+        run("vineppo@k=")
+    with pytest.raises(BenchError, match="share = maybe: expected true or false"):
+        run("vineppo@share=maybe")
     with pytest.raises(BenchError, match="seed = -1"):
         run("rloo", seed=-1)
     with pytest.raises(BenchError, match="tabular tasks only"):

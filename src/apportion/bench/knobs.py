@@ -64,10 +64,17 @@ def _turned(base: Entrant, part: str, id_: str) -> Entrant:
         return turned(base, knob, value, id_)
     spec = methods().get(base.method)
     own = set(spec.options) if spec is not None else set()
+    usual: dict[str, Any] = dict(keywords(spec.function)) if spec is not None else {}
     for function in (spec.collect, spec.fit) if spec is not None else ():
         own |= set(keywords(function)) - {"rng"} if function is not None else set()
+        usual |= keywords(function) if function is not None else {}
     if knob not in own:
         raise BenchError(f"{id_}: " + unknown("knob", knob, [*own, *SOURCE_KNOBS, *OWN_KNOBS], f"of {base.method}"))
+    default = usual[knob].default if knob in usual else None
+    if isinstance(default, bool) and not isinstance(value, bool):
+        raise BenchError(f"{id_}: {knob} = {text}: expected true or false")
+    if isinstance(default, (int, float)) and not isinstance(value, (int, float, type(None))):
+        raise BenchError(f"{id_}: {knob} = {text}: expected a number")
     return replace(base, options={**base.options, knob: value})
 
 

@@ -27,6 +27,8 @@ FALSIFIERS: Mapping[str, Falsifier] = {
 #: Rollouts of a scene, all batches together; what learns is dear.
 ROLLOUTS = {"fit": 6144, "experts": 6144, "hint": 6144, "author": 6144}
 OTHERS = 12288
+#: More do not fit into memory.
+MOST = 10_000_000
 
 #: What a test found, with the facts that do not hang on it.
 Tried = tuple[str, Found, dict[str, object]]
@@ -58,6 +60,8 @@ def scene_of(id_: str | Entrant, seed: int = 0, rollouts: int | None = None) -> 
     least = BATCHES * 2 * GROUP
     if whole < least:
         raise BenchError(f"{whole} rollouts: expected at least {least}, {BATCHES} batches of two groups of {GROUP}")
+    if whole > MOST:
+        raise BenchError(f"{whole} rollouts: expected at most {MOST}")
     if seed < 0:
         raise BenchError(f"seed = {seed}: expected at least 0")
     return Scene(entrant, task_of(entrant), seed, whole // BATCHES // GROUP * GROUP)
