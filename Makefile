@@ -41,6 +41,8 @@ docs: setup
 	$(BIN)/apportion card list --markdown > docs/cards.md
 	$(BIN)/python -m apportion.integrations.trl.page docs/trl.md
 	$(BIN)/python -m apportion.integrations.verl.table docs/verl.md
+	$(BIN)/python -m apportion.integrations.skyrl docs/skyrl.md
+	$(BIN)/python -m apportion.integrations.slime docs/slime.md
 	$(BIN)/python -m apportion.integrations.thin verifiers PRIME_RL docs/verifiers.md
 	$(BIN)/python -m apportion.integrations.thin openenv OPENENV docs/openenv.md
 

@@ -31,6 +31,7 @@ from apportion.errors import ApportionError, BatchError, MissingColumn, OptionEr
 from apportion.feeds import feed
 from apportion.integrations import skyrl as ours
 from apportion.integrations import thin
+from apportion.integrations.observed import observed
 from apportion.integrations.rows import with_columns
 from apportion.registry import methods
 
@@ -180,6 +181,18 @@ def test_the_mixin_credits_what_the_policy_wrote_and_nothing_else() -> None:
     assert not done["advantages"][4].any()  # padding
     assert not done["advantages"][data()["loss_mask"] == 0].any()  # tool tokens
     np.testing.assert_array_equal(done["returns"][0].numpy(), [1, 1, 0, 1])
+
+
+def test_prompts_and_observed_states_are_those_that_were_shown() -> None:
+    ours.register("pooled_td", states="observation")
+    brought = ours.Brought(trainer(config())._credit, data(), 1)
+    credit = ours._with(brought, data()["rewards"]).credit
+    assert credit is not None
+    assert [x.tolist() for x in credit.batch.meta["prompt_ids"]] == [[1, 2], [1, 2], [3, 4], [3, 4]]
+    action, ids = np.array([[0, 1, 0, 1, 0]]), np.array([[9, 5, 7, 6, 8]])
+    assert observed(action, ids, [(1, 2)]) == [[(1, 2), (7,), (8,)]]
+    assert observed(action, ids, [(1, 2)], attention=[[1, 1, 1, 1, 0]]) == [[(1, 2), (7,), None]]
+    assert observed(np.ones((1, 2), dtype=bool), ids, [(1,)], turn_ids=[[0, 1]]) == [[(1,), (), None]]
 
 
 def test_a_reward_on_a_tools_token_is_not_lost() -> None:
