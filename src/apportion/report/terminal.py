@@ -32,8 +32,7 @@ def leaderboard_table(summary: Mapping[str, Any]) -> Table:
     table = Table(
         title=f"Leaderboard · figures at {escape(str(headline['task']))} · rank over all tasks",
         caption=f"cost: price units to {summary['goal']} of the attainable return; net ×: worth in RLOO trajectories at"
-        " equal cost; corr: with exact credit (not ranked); ·: learning not measured, in order of net ×"
-        + more,
+        " equal cost; corr: with exact credit (not ranked); ·: learning not measured, in order of net ×" + more,
         box=box.SIMPLE_HEAD,
         title_style="bold",
         caption_justify="left",
