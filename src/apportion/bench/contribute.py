@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 from ..errors import BenchError
 from . import manifest as manifests
 from . import store, submission
+from .pool import environment
 from .records import Cell, Row
 from .settings import Settings
 from .submission_form import About, Submission
@@ -81,12 +85,14 @@ def rerun(found: Submission, count: int, seed: int = 0, watch: Callable[[int, in
     drawn = np.random.default_rng(seed).permutation(len(places))[:count]
     cells = [Cell(*places[i]) for i in sorted(drawn.tolist())]
     differ: list[str] = []
-    for i, cell in enumerate(cells):
-        again = {(r.metric, r.batch, 0.0 if math.isnan(r.lr) else r.lr): r.value for r in run_cell(cell, settings)}
-        if not _equal(again, _of(found, cell), exact):
-            differ.append(cell.id)
-        if watch:
-            watch(i + 1, len(cells))
+    # in a worker's environment, as the run was: with several threads a sum has another order, and another last digit
+    with environment(), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        for i, (cell, rows) in enumerate(zip(cells, pool.map(run_cell, cells, repeat(settings)), strict=True)):
+            again = {(r.metric, r.batch, 0.0 if math.isnan(r.lr) else r.lr): r.value for r in rows}
+            if not _equal(again, _of(found, cell), exact):
+                differ.append(cell.id)
+            if watch:
+                watch(i + 1, len(cells))
     return Rerun(exact, tuple(c.id for c in cells), tuple(differ), tuple(skipped))
 
 
