@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 REQUIRED = "APPORTION_REQUIRE_BROWSER"
 _SKIPPED = "browser test skipped"
 
@@ -20,6 +25,17 @@ def chromium() -> str:
         if path := shutil.which(name):
             return path
     pytest.skip(f"no Chromium found (looked for {', '.join(BROWSERS)})")
+
+
+@pytest.fixture(scope="module")  # not of the session: its event loop would stand in the way of tests with one of their own
+def browser(chromium: str) -> Iterator[Browser]:
+    """A headless Chromium, closed after each test file."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield opened
+        opened.close()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 pytest.importorskip("playwright")
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
 
 @dataclass
 class Seen:
@@ -40,16 +38,6 @@ class Seen:
 
     def count(self) -> str:
         return self.page.locator("#record-count").inner_text()
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

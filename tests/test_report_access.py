@@ -14,13 +14,12 @@ from apportion.report import summarise, write_report
 
 from .big_run import grown, write_big_run
 from .fake_run import write_run
-from .test_report_browser import EVERY_VIEW, PAGES, Seen, browser, count, go, open_page, until
+from .test_report_browser import EVERY_VIEW, PAGES, Seen, count, go, open_page, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytest.importorskip("playwright")
-__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")

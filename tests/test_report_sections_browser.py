@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 pytest.importorskip("playwright")
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 TASKS = ("bifurcation/horizon-10", "bifurcation/horizon-30", "interaction/or", "interaction/xor", "witness/plus", "witness/minus")
 #: id -> (asks, oracle, noise of its update beside RLOO's, growth along a sweep, right signs in witness/plus)
 METHODS: dict[str, tuple[str, bool, float, float, float]] = {
@@ -106,16 +105,6 @@ class Seen:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("sections")
     return write_report(folder(place / "run"), place / "report.html")
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

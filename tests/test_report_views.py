@@ -12,13 +12,12 @@ import pytest
 from apportion.report import write_report
 
 from .fake_run import METHODS, write_run
-from .test_report_browser import Seen, browser, go, open_page, until
+from .test_report_browser import Seen, go, open_page, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytest.importorskip("playwright")
-__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")
