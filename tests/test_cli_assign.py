@@ -13,24 +13,18 @@ import pytest
 import apportion as ap
 from apportion import Batch, Credit
 from apportion.cli import assign as command
-from apportion.cli import main
 from apportion.cli.settings import _parse, choose
 from apportion.edges.credit_table import KEY
 from apportion.errors import OptionError
 from apportion.logs import Log
+
+from .commands import typed as run
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     ap.example("agent").to_jsonl(tmp_path / "agent.jsonl")
     return tmp_path / "agent.jsonl"
-
-
-def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main([str(a) for a in argv])
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:

@@ -18,21 +18,16 @@ from apportion.survey.card import Card, cards
 from apportion.survey.tier import tier
 
 from .card_forms import fields
+from .commands import typed
 
 PAGE = (Path(__file__).parents[1] / "docs" / "cards.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
+pytestmark = pytest.mark.usefixtures("terminal")
 
 
 def run(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as exit_:
-        main(["card", *shlex.split(line)])
-    out, err = capsys.readouterr()
-    return int(exit_.value.code or 0), out, err
+    return typed(capsys, "card", *shlex.split(line))
 
 
 def test_the_list_has_a_line_a_card_and_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,21 +15,16 @@ from apportion.checklist.page import table
 from apportion.cli import main
 
 from .checklist_forms import full
+from .commands import typed
 
 PAGE = (Path(__file__).parents[1] / "docs" / "checklist.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
+pytestmark = pytest.mark.usefixtures("terminal")
 
 
 def run(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as exit_:
-        main(["checklist", *shlex.split(line)])
-    out, err = capsys.readouterr()
-    return int(exit_.value.code or 0), out, err
+    return typed(capsys, "checklist", *shlex.split(line))
 
 
 def test_init_writes_a_form_and_never_over_another(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,9 @@ import pytest
 import apportion as ap
 from apportion import Batch, Credit, Loss
 from apportion.cli import lens as command
-from apportion.cli import main
 from apportion.report.lens import LONGEST_TEXT, fit_budget, lens_data
+
+from .commands import typed as run
 
 TOOL = "\n".join(f"line {k} of a long output" for k in range(900)) + "\nerror 42: the end"
 
@@ -37,13 +38,6 @@ def log(tmp_path: Path) -> Path:
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(chat) + "\n" for chat in chats()))
     return path
-
-
-def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main([str(a) for a in argv])
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
 
 
 def embedded(page: Path) -> Any:

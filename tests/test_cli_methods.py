@@ -9,14 +9,8 @@ from pathlib import Path
 import pytest
 
 import apportion as ap
-from apportion.cli import main
 
-
-def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(argv)
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
+from .commands import typed as run
 
 
 def test_methods_lists_every_method_within_80_columns(

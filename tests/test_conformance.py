@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from apportion.cli import main
 from apportion.integrations.conformance import ask, cases, ours, page, table
 from apportion.integrations.conformance.ask import Answers, key
 from apportion.integrations.conformance.meanings import MEANINGS, NAMES, PACKAGES, UNPACKAGED, of
 from apportion.integrations.conformance.standins import standing_in
 from apportion.integrations.conformance.table import Row
 
+from .commands import typed as run
 from .test_semantics import loop
 
 
@@ -26,13 +26,6 @@ from .test_semantics import loop
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if no trainer were installed."""
     monkeypatch.setattr(table, "installed", lambda peer: None)
-
-
-def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(argv)
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
 
 
 def group_loop(rewards: Any, group: Any, kind: str) -> list[float]:

@@ -16,23 +16,16 @@ import pytest
 
 import apportion as ap
 from apportion import Batch
-from apportion.cli import main
 from apportion.doctor import Diagnosis, Finding, examine, examine_log
 from apportion.doctor.advice import ADVICE
 from apportion.doctor.buckets import BUCKETS, bucket, equal_parts, positions, smallest
 from apportion.doctor.refused import diagnose
 from apportion.errors import ApportionError, BatchError, OptionError
 
+from .commands import typed as run
 from .sick import healthy
 
 ROOT = Path(__file__).parent.parent
-
-
-def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(argv)
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
 
 
 def sick() -> Batch:

@@ -12,17 +12,10 @@ import pytest
 
 import apportion as ap
 from apportion import Batch
-from apportion.cli import main
 from apportion.doctor.inventory import feeding, inventory
 
+from .commands import typed as run
 from .sick import healthy
-
-
-def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(argv)
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
 
 
 def methods(*batches: Batch) -> dict[str, dict[str, Any]]:

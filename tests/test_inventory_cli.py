@@ -11,20 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from apportion.cli import main
 from apportion.survey import papers, query, records
 from apportion.survey.export import FORMATS
 from apportion.survey.validate import validate
 
+from .commands import typed
 from .papers import hostile
 from .test_records import GOOD
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(["inventory", *argv])
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
+    return typed(capsys, "inventory", *argv)
 
 
 def test_list_has_a_line_a_record_within_100_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
