@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .bifurcation_knobs import KNOBS
-from .forks import CLASSES, contexts, kernels_of, observations, recent, spread, tastes, words
+from .forks import CLASSES, contexts, kernels_of, observations, recent, spread, starts, tastes, walks, with_rooms, words
 from .tabular import Float, Int, Task
 
 SEVERITY = (1.0, 0.8, 0.6)
@@ -69,7 +69,7 @@ def bifurcation(
     good, bad = 0.42 + 0.57 * ease, 0.96 * ease**4
     return Task(
         id=id_, title=title, family="bifurcation", tags=("credit", *tags),
-        start=np.tile(np.where(status == 0, 1.0 / rooms, 0.0), (prompts, 1)),
+        start=starts(prompts, 2, rooms),
         kernels=_kernels(rng, A, rooms, gap, drift / horizon, recover, steer=not aliased),
         kernel_of=kernel_of,
         success=flip + (1.0 - 2.0 * flip) * np.where(status[None, :] == 0, good[:, None], bad[:, None]),
@@ -100,7 +100,7 @@ def _kernels(
     rng: np.random.Generator, A: int, rooms: int, gap: float, slip: float, recover: float, steer: bool
 ) -> Float:  # fmt: skip
     """(1 + CLASSES, S, A, S): the routine kernel, then one per class of fork. steer: whether actions choose the room."""
-    walk = rng.dirichlet(np.ones(rooms), size=(rooms, A))  # rooms depend on the action, value does not
+    walk = walks(rng, rooms, A)
     if not steer:  # where the room decides what is taken for what, choosing it would be worth something
         walk[:] = walk.mean(axis=1, keepdims=True)
     stay = np.zeros((1 + CLASSES, 2, A))  # chance to be on track afterwards, by status and action
@@ -111,8 +111,7 @@ def _kernels(
         stay[1 + c, 0, wrong] = (1.0 - slip) * (1.0 - gap * np.asarray(SEVERITY))
         stay[1 + c, 1, c] = recover
     status = np.stack([stay, 1.0 - stay], axis=-1)
-    kernels: Float = np.einsum("ksat,rau->ksratu", status, walk).reshape(1 + CLASSES, 2 * rooms, A, 2 * rooms)
-    return kernels
+    return with_rooms(status, walk)
 
 
 @cache

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import OptionError
-from .forks import CLASSES, contexts, kernels_of, observations, tastes
+from .forks import CLASSES, contexts, kernels_of, observations, starts, tastes, walks, with_rooms
 from .tabular import Float, Task, binary_words
 
 Coupling = Literal["independent", "redundant", "complementary", "chain"]
@@ -70,12 +70,10 @@ def coupled(
     number = np.cumsum(deciding > 0, axis=1) - 1
     visible = status if kind == "chain" else np.zeros_like(status)
     offset = _tastes(rng, A, agents, shown, routine_entropy, right)
-    start = np.zeros((prompts, K * rooms))
-    start[:, :rooms] = 1.0 / rooms
     roles = np.repeat(np.arange(agents), share)
     return Task(
-        id=id_, title=title, family="team", tags=("credit", kind, *tags), start=start,
-        kernels=_kernels(rng, A, agents, rooms, K, after),
+        id=id_, title=title, family="team", tags=("credit", kind, *tags),
+        start=starts(prompts, K, rooms), kernels=_kernels(rng, A, agents, rooms, K, after),
         kernel_of=np.where(deciding > 0, number * CLASSES + deciding, 0),
         success=np.linspace(0.02, 0.98 - gap, prompts)[:, None] + gap * worth[status][None, :],
         observation=observations(prompts, T, np.arange(K * rooms) if kind == "chain" else room),
@@ -138,13 +136,13 @@ def _tastes(rng: np.random.Generator, A: int, agents: int, shown: int, routine_e
 
 def _kernels(rng: np.random.Generator, A: int, agents: int, rooms: int, K: int, after: After) -> Float:
     """(1 + agents * CLASSES, S, A, S): the routine kernel, then one per agent and right action."""
-    walk = rng.dirichlet(np.ones(rooms), size=(rooms, A))  # rooms depend on the action, value does not
+    walk = walks(rng, rooms, A)
     moves: Float = np.zeros((1 + agents * CLASSES, K, A, K))
     moves[0, np.arange(K), :, np.arange(K)] = 1.0
     for agent, c, s, a in np.ndindex(agents, CLASSES, K, A):
         for then, chance in after(agent, s, a == c).items():
             moves[1 + agent * CLASSES + c, s, a, then] += chance
-    return np.asarray(np.einsum("ksat,rau->ksratu", moves, walk).reshape(-1, K * rooms, A, K * rooms))
+    return with_rooms(moves, walk)
 
 
 def variants() -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from .bifurcation import SEVERITY
-from .forks import CLASSES, contexts, kernels_of, observations, tastes, words
+from .forks import CLASSES, contexts, kernels_of, observations, starts, tastes, walks, words
 from .tabular import Float, Int, Task
 
 SOUND, ASTRAY, RUINED = range(3)
@@ -55,10 +55,8 @@ def errand(
     offset = tastes(rng, A, at.size, 3, 1.0)
     ease = np.linspace(0.0, 1.0, prompts)
     success = np.stack([0.42 + 0.57 * ease, 0.15 + 0.45 * ease, 0.05 + 0.35 * ease], axis=1)
-    start = np.zeros((prompts, S))
-    start[:, :rooms] = 1.0 / rooms
     return Task(
-        id=id_, title=title, family="agentic", tags=("credit", *tags), start=start,
+        id=id_, title=title, family="agentic", tags=("credit", *tags), start=starts(prompts, 3, rooms),
         kernels=_kernels(rng, A, rooms, gap, drift / T, recover), kernel_of=kernel_of, success=success[:, status],
         observation=observations(prompts, T, seen * rooms + room), context=contexts(decides, at.size, seen, 3),
         offset=offset, features=rng.normal(size=(offset.shape[0], width)) / np.sqrt(width),
@@ -92,7 +90,7 @@ def _kinds(types: list[str], at: Int, ruinous: int, horizon: int) -> Int:
 
 def _kernels(rng: np.random.Generator, A: int, rooms: int, gap: float, slip: float, recover: float) -> Float:
     """(1 + 3 CLASSES, S, A, S): the routine kernel, then one per kind of deciding turn and class."""
-    walk = rng.dirichlet(np.ones(rooms), size=(rooms, A))  # rooms depend on the action, value does not
+    walk = walks(rng, rooms, A)
     moves = np.zeros((1 + 3 * CLASSES, 3, A, 3))
     moves[:, np.arange(3), :, np.arange(3)] = 1.0
     for c in range(CLASSES):

@@ -36,6 +36,25 @@ def observations(prompts: int, horizon: int, shown: Int) -> Int:
     return seen
 
 
+def starts(prompts: int, statuses: int, rooms: int) -> Float:
+    """Where rollouts begin (P, S): in the first status, in any room alike. States are (status, room), rooms running faster."""
+    start: Float = np.zeros((prompts, statuses * rooms))
+    start[:, :rooms] = 1.0 / rooms
+    return start
+
+
+def walks(rng: np.random.Generator, rooms: int, actions: int) -> Float:
+    """How the room changes (R, A, R): it depends on the action, and value does not depend on it."""
+    return rng.dirichlet(np.ones(rooms), size=(rooms, actions))
+
+
+def with_rooms(moves: Float, walk: Float) -> Float:
+    """Kernels of (status, room), (K, S R, A, S R): the status moves by ``moves`` (K, S, A, S), the room by ``walk`` (R, A, R)."""
+    kinds, statuses, actions, _ = moves.shape
+    both = np.einsum("ksat,rau->ksratu", moves, walk)
+    return np.asarray(both.reshape(kinds, statuses * len(walk), actions, statuses * len(walk)))
+
+
 def recent(kernel_of: Int, turns: int) -> NDArray[np.bool_]:
     """(P, T + 1): whether a fork lies less than ``turns`` turns before what the last turn led to; 0: never."""
     P, T = kernel_of.shape

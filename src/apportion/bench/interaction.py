@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .forks import CLASSES, contexts, kernels_of, observations, spread, tastes
+from .forks import CLASSES, contexts, kernels_of, observations, spread, starts, tastes, walks, with_rooms
 from .tabular import Float, Task, binary_words
 
 Kind = Literal["additive", "and", "or", "xor", "order"]
@@ -52,10 +52,8 @@ def interaction(
     status, room = np.divmod(np.arange(K * rooms), rooms)
     offset = tastes(rng, A, forks, K, routine_entropy)
     ease = np.linspace(0.02, 0.98 - gap, prompts)
-    start = np.zeros((prompts, K * rooms))
-    start[:, :rooms] = 1.0 / rooms
     return Task(
-        id=id_, title=title, family="interaction", tags=("credit", kind, *tags), start=start,
+        id=id_, title=title, family="interaction", tags=("credit", kind, *tags), start=starts(prompts, K, rooms),
         kernels=_kernels(rng, A, rooms, K, after), kernel_of=kernel_of,
         success=ease[:, None] + gap * worth[status][None, :],
         observation=observations(prompts, T, room if hidden else np.arange(K * rooms)),
@@ -85,14 +83,14 @@ def _statuses(kind: Kind, forks: int) -> tuple[Float, Callable[[int, bool], int]
 
 def _kernels(rng: np.random.Generator, A: int, rooms: int, K: int, after: Callable[[int, bool], int]) -> Float:
     """(1 + CLASSES, S, A, S): the routine kernel, then one per class of fork."""
-    walk = rng.dirichlet(np.ones(rooms), size=(rooms, A))
+    walk = walks(rng, rooms, A)
     moves: Float = np.zeros((1 + CLASSES, K, A, K))
     moves[0, np.arange(K), :, np.arange(K)] = 1.0
     for c in range(CLASSES):
         for s in range(K):
             for a in range(A):
                 moves[1 + c, s, a, after(s, a == c)] = 1.0
-    return np.asarray(np.einsum("ksat,rau->ksratu", moves, walk).reshape(1 + CLASSES, K * rooms, A, K * rooms))
+    return with_rooms(moves, walk)
 
 
 @cache

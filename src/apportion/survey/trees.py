@@ -72,33 +72,32 @@ class Branch(BaseModel):
         return False if False in found else None if None in found else True
 
 
-class Node(BaseModel):
-    """A question; ``choose`` "one" branch, or "all" whose predicates hold."""
+class _Read(BaseModel):
+    """What was read somewhere: ``source`` says where, ``version`` in which text, ``note`` what a reader should know."""
 
     model_config = _FROZEN
 
     id: Text
-    question: Text
-    choose: Literal["one", "all"] = "one"
-    branches: Annotated[tuple[Branch, ...], Field(min_length=1)]
     source: Text
     version: Text
     note: Text | None = None
 
 
-class Leaf(BaseModel):
+class Node(_Read):
+    """A question; ``choose`` "one" branch, or "all" whose predicates hold."""
+
+    question: Text
+    choose: Literal["one", "all"] = "one"
+    branches: Annotated[tuple[Branch, ...], Field(min_length=1)]
+
+
+class Leaf(_Read):
     """Candidates, in the order the source lists them: by design property, not a ranking."""
 
-    model_config = _FROZEN
-
-    id: Text
     title: Text
     candidates: Annotated[tuple[Text, ...], Field(min_length=1)]
     rationale: Text
     requires: tuple[Text, ...] = ()
-    source: Text
-    version: Text
-    note: Text | None = None
 
 
 class Tree(BaseModel):
