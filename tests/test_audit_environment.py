@@ -222,3 +222,15 @@ def test_names_in_files_are_environments_or_makers_of_samplers(tmp_path: Path) -
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(BenchError, match="ZeroDivisionError"):
         load(f"{tmp_path}/broken.py:x", "--policy")
+
+
+def test_a_file_is_run_once_for_all_its_names_and_anew_when_it_was_edited(tmp_path: Path) -> None:
+    path = tmp_path / "both.py"
+    path.write_text("seen = []\ndef policy(history):\n    return seen\n")
+    assert load(f"{path}:policy", "--policy")([]) is load(f"{path}:seen", "--env")
+    path.write_text("seen = [1]\n")
+    assert load(f"{path}:seen", "--env") == [1]
+    path.write_text("seen = 1 / 0\n")
+    for _ in range(2):  # what failed is not remembered as if it had run
+        with pytest.raises(BenchError, match=r"--env .*ZeroDivisionError \(line 1\)"):
+            load(f"{path}:seen", "--env")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,26 +141,8 @@ def load(spec: str, option: str) -> Any:
     file, _, name = spec.rpartition(":")
     if not file.endswith(".py") or not name:
         raise BenchError(f"{option} {spec}: expected FILE.py:NAME")
-    path = Path(file).resolve()
-    if not path.is_file():
-        raise BenchError(f"{option} {spec}: there is no file {file}")
-    title = f"apportion_audited_{path.stem}"
-    module = sys.modules.get(title)
-    if module is None or getattr(module, "__file__", None) != str(path):
-        made = importlib.util.spec_from_file_location(title, path)
-        if made is None or made.loader is None:
-            raise BenchError(f"{option} {spec}: {path.name} is no Python file")
-        module = importlib.util.module_from_spec(made)
-        sys.modules[title] = module  # dataclasses and pickle look their module up here
-        try:
-            made.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[title]
-            raise BenchError(f"{option} {spec}: {type(error).__name__}: {error}") from error
-    if not hasattr(module, name):
-        known = [n for n in vars(module) if not n.startswith("_")]
-        raise BenchError(f"{option} {spec}: " + catalog.unknown("name", name, known, ""))
-    return getattr(module, name)
+    said = f"{option} {spec}"
+    return catalog.named(catalog.execute(Path(file), said), name, said)
 
 
 def environment_of(value: Any) -> Any | None:

@@ -49,41 +49,51 @@ def load(spec: str) -> tuple[list[Task], str]:
     NAME is a task, a list of tasks, or a function without arguments that returns either; without a
     NAME every task the file defines is taken.
     """
-    file, _, name = spec.rpartition(":") if not spec.endswith(".py") else (spec, "", "")
     from .tasks import register
 
-    path = Path(file)
-    if not path.is_file():
-        raise BenchError(f"--tasks {spec}: there is no file {file}")
-    module = _execute(path, spec)
+    file, _, name = spec.rpartition(":") if not spec.endswith(".py") else (spec, "", "")
+    path, said = Path(file), f"--tasks {spec}"
+    module = execute(path, said)
     if not name:
         found = list({id(value): value for value in vars(module).values() if _is_task(value)}.values())
         if not found:
-            raise BenchError(f"--tasks {spec}: the file defines no task; make one with apportion.bench.tabular.chain(...)")
+            raise BenchError(f"{said}: the file defines no task; make one with apportion.bench.tabular.chain(...)")
     else:
-        if not hasattr(module, name):
-            raise BenchError(f"--tasks {spec}: " + unknown("name", name, [n for n in vars(module) if not n.startswith("_")], ""))
-        found = _as_tasks(getattr(module, name), spec)
+        found = _as_tasks(named(module, name, said), said)
     for one in found:
         register(one)
     return found, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _execute(path: Path, spec: str) -> Any:
+def execute(path: Path, said: str) -> Any:
+    """The module of a user's file, run once as long as the file stays the same; ``said``: what was typed, for errors."""
+    if not path.is_file():
+        raise BenchError(f"{said}: there is no file {path}")
     path = path.resolve()
-    name = f"apportion_own_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(str(path).encode() + b"\0" + path.read_bytes()).hexdigest()
+    name = f"apportion_own_{path.stem}_{digest[:8]}"
+    if name in sys.modules:  # two names of one file are of one module, so that they see each other's state
+        return sys.modules[name]
     made = importlib.util.spec_from_file_location(name, path)
     if made is None or made.loader is None:
-        raise BenchError(f"--tasks {spec}: {path.name} is no Python file")
+        raise BenchError(f"{said}: {path.name} is no Python file")
     module = importlib.util.module_from_spec(made)
     sys.modules[name] = module  # dataclasses and pickle look their module up here
     try:
         made.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[name]
         line = next((frame.lineno for frame in _frames(error) if frame.filename == str(path)), None)
         where = f" (line {line})" if line else ""
-        raise BenchError(f"--tasks {spec}: {type(error).__name__}{where}: {error}") from error
+        raise BenchError(f"{said}: {type(error).__name__}{where}: {error}") from error
     return module
+
+
+def named(module: Any, name: str, said: str) -> Any:
+    """What the module calls ``name``, or an error with the nearest names."""
+    if not hasattr(module, name):
+        raise BenchError(f"{said}: " + unknown("name", name, [n for n in vars(module) if not n.startswith("_")], ""))
+    return getattr(module, name)
 
 
 def _frames(error: BaseException) -> Iterable[Any]:
@@ -92,12 +102,12 @@ def _frames(error: BaseException) -> Iterable[Any]:
     return reversed(traceback.extract_tb(error.__traceback__))
 
 
-def _as_tasks(value: Any, spec: str) -> list[Task]:
+def _as_tasks(value: Any, said: str) -> list[Task]:
     if callable(value) and not _is_task(value):
         value = value()
     items = list(value) if isinstance(value, list | tuple) else [value]
     if not items or not all(_is_task(item) for item in items):
-        raise BenchError(f"--tasks {spec}: expected a task, a list of tasks or a function that returns them")
+        raise BenchError(f"{said}: expected a task, a list of tasks or a function that returns them")
     return items
 
 
