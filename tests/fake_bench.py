@@ -50,6 +50,7 @@ class FakeEntrant:
     oracle: bool = False
     paid: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    group: int | None = None
 
     @property
     def method(self) -> str:

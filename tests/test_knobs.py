@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from apportion.bench.cells import run_cell
-from apportion.bench.draws import grouped, streams
+from apportion.bench.draws import streams
 from apportion.bench.entrants import run_entrant
 from apportion.bench.knobs import entrant
-from apportion.bench.records import MEASURES, Cell
+from apportion.bench.records import MEASURES, Cell, grouped
 from apportion.bench.suites import plan
 from apportion.bench.tasks import find
 from apportion.cli.common import listed
-from apportion.errors import BenchError, OptionError
+from apportion.errors import BenchError
 
 
 def test_a_knob_reaches_the_method_or_the_source() -> None:
@@ -118,5 +118,5 @@ def test_a_group_that_does_not_divide_a_batch_is_refused_before_work() -> None:
     for text in ("1", "2.5", "true", "x"):
         with pytest.raises(BenchError, match="whole number of at least 2"):
             entrant(f"gigpo@group={text}")
-    with pytest.raises(OptionError, match="groups of 8"):
+    with pytest.raises(BenchError, match="rloo: groups of 8 do not divide the batch of 60; a divisor"):
         grouped(entrant("rloo"), 60, 8)

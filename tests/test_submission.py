@@ -81,7 +81,7 @@ def broken(content: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
     def but(**changed: Any) -> dict[str, Any]:
         return json.loads(json.dumps({**content, **changed}))  # type: ignore[no-any-return]
 
-    short, null, stranger, twice, alone, bare, sparse, fine, loud = (but() for _ in range(9))
+    short, null, stranger, twice, alone, bare, sparse, fine, loud, newer, odd = (but() for _ in range(11))
     short["cells"][0]["metrics"]["inner"].pop()
     null["cells"][0]["metrics"]["inner"][0] = None
     stranger["cells"][0]["method"] = "nobody"
@@ -94,7 +94,11 @@ def broken(content: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
     fine["cells"] += [{**c, "lr": 0.21} for c in fine["cells"] if (c.get("measure"), c["method"]) == ("learning", "grpo")]
     for task in loud.get("tasks", []):
         task["title"] = "\x1b[2J"
+    newer.setdefault("settings", {}).setdefault("learning", {})["optimiser"] = "sgd"
+    odd.setdefault("settings", {})["group"] = 0
     return {
+        "a setting of another version": (newer, "settings.learning.optimiser: this version of apportion has no such setting"),
+        "a setting out of range": (odd, "settings.group: Input should be greater than or equal to 1"),
         "a seed is missing": (short, "has 1 values for 2 seeds"),
         "a number is null": (null, "inner is null"),
         "a metric is missing": (bare, "is missing; every finished cell has it"),
@@ -218,3 +222,10 @@ def test_the_command_writes_and_checks(folder: Path, tmp_path: Path, capsys: pyt
     status, told = command(capsys, str(folder), "--out", str(file))
     assert status == 2
     assert "contributor" in told
+
+
+def test_a_setting_that_is_not_known_here_is_one_error_before_anything_runs_again(content: dict[str, Any]) -> None:
+    found = submission.check(content, "a.json")
+    newer = found.model_copy(update={"settings": {**found.settings, "optimiser": "sgd"}})
+    with pytest.raises(BenchError, match=r"^settings\.optimiser: this version of apportion has no such setting$"):
+        rerun(newer, 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .draws import grouped, spent, streams
+from .draws import spent, streams
 from .entrants import Entrant, run_entrant
 from .identification import identify
 from .instruments import gradient_rows
 from .knobs import entrant as find_entrant
 from .learning import learning_rows
-from .records import Cell, Row
+from .records import Cell, Row, grouped
 from .settings import Settings
 from .tabular import Task
 from .tasks import find

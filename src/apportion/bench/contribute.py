@@ -18,8 +18,7 @@ from . import manifest as manifests
 from . import store, submission
 from .pool import environment
 from .records import Cell, Row
-from .settings import Settings
-from .submission_form import About, Submission
+from .submission_form import About, Submission, settings_of
 
 #: Relative difference that another machine or another version of a library may make.
 TOLERANCE = 1e-6
@@ -79,7 +78,7 @@ def rerun(found: Submission, count: int, seed: int = 0, watch: Callable[[int, in
     if count < 1:
         raise BenchError(f"--rerun {count}: expected at least 1")
     exact = found.code == manifests.code_digest() and found.versions == manifests.versions(*_more(found))
-    settings = Settings.model_validate({**found.settings, "prices": found.prices})
+    settings = settings_of(found)
     known, skipped = _same(found)
     places = sorted({(c.method, c.task, s, c.measure) for c in found.cells for s in found.seeds if (c.method, c.task) in known})
     drawn = np.random.default_rng(seed).permutation(len(places))[:count]

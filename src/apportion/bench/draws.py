@@ -6,9 +6,8 @@ import hashlib
 
 import numpy as np
 
-from ..errors import OptionError
 from ..evidence import Bill
-from .entrants import Entrant, Outcome
+from .entrants import Outcome
 from .records import Cell
 
 
@@ -17,14 +16,6 @@ def streams(cell: Cell, *key: int) -> tuple[np.random.Generator, np.random.Gener
     task = int.from_bytes(hashlib.sha256(cell.task.encode()).digest()[:6], "big")
     method = int.from_bytes(hashlib.sha256(cell.method.encode()).digest()[:6], "big")
     return np.random.default_rng([cell.seed, task, *key]), np.random.default_rng([cell.seed, task, method, *key])
-
-
-def grouped(entrant: Entrant, batch: int, group: int) -> tuple[int, int]:
-    """(groups, rollouts of each) of a batch of so many trajectories; ``group``: of the settings, where the entrant has none."""
-    size = entrant.group or group
-    if batch % size or batch < size:
-        raise OptionError(f"{entrant.id}: a batch of {batch} trajectories does not divide into groups of {size}")
-    return batch // size, size
 
 
 def spent(outcome: Outcome, epochs: int = 1) -> Bill:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .draws import grouped, spent, streams
+from .draws import spent, streams
 from .entrants import Entrant, Outcome, run_entrant
 from .gradient import turn_update, update
 from .oracle import expected_return, oracle, truth
-from .records import Cell
+from .records import Cell, grouped
 from .settings import Settings
 from .tabular import Float, Task
 

@@ -7,12 +7,12 @@ from functools import cache
 import numpy as np
 
 from .collapse import fell, stalled, visited_entropy
-from .draws import grouped, spent, streams
+from .draws import spent, streams
 from .entrants import Entrant, run_entrant
 from .gradient import update
 from .offpolicy import surrogate_update
 from .oracle import attainable, expected_return
-from .records import Cell
+from .records import Cell, grouped
 from .settings import Settings
 from .tabular import Task
 from .tasks import find

@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
+from ..errors import BenchError
+
 #: How a rollout reads: turns of an agent, each with what is seen; steps of one answer, where only the
 #: prompt is seen; or the turns of several agents, a trajectory each.
 Layout = Literal["turns", "steps", "team"]
@@ -95,4 +97,18 @@ class Entrant(Protocol):
     def paid(self) -> bool: ...
     @property
     def title(self) -> str: ...
+    @property
+    def group(self) -> int | None: ...
     def fits(self, layout: Layout, neural: bool = False) -> bool: ...
+
+
+def grouped(entrant: Entrant, batch: int, group: int, measure: Measure | None = None) -> tuple[int, int]:
+    """(groups, rollouts of each) of a batch of so many trajectories; ``group``: of the settings, where the entrant has none.
+
+    Raises BenchError where they do not divide; ``measure``: what the batch is for, to be said then.
+    """
+    size = entrant.group or group
+    if batch % size:
+        whose = f" that {measure} is measured on" if measure else ""
+        raise BenchError(f"{entrant.id}: groups of {size} do not divide the batch of {batch}{whose}; a divisor of {batch} does")
+    return batch // size, size

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..edges.escape import plain
+from ..errors import BenchError
 from .records import Measure
 from .settings import Settings
 
@@ -122,6 +123,17 @@ class Submission(_Part):
         return self
 
 
+def settings_of(found: Submission) -> Settings:
+    """How the file says it was measured; BenchError names a setting that this version does not have, or not with this value."""
+    try:
+        return Settings.model_validate({**found.settings, "prices": found.prices})
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(("settings", *map(str, first["loc"])))
+        why = "this version of apportion has no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        raise BenchError(f"{at}: {why.removeprefix('Value error, ')}") from None
+
+
 def _check_cells(found: Submission) -> None:
     tasks, entrants, seen = {t.id for t in found.tasks}, {e.id for e in found.entrants}, set()
     for i, cell in enumerate(found.cells):
@@ -150,7 +162,7 @@ def _check_cells(found: Submission) -> None:
 def _check_grids(found: Submission) -> None:
     """Whoever is measured on a task has every row there that the settings ask for, and none besides: settings left out, or
     tried in addition, would let a method choose."""
-    settings = Settings.model_validate({**found.settings, "prices": found.prices})
+    settings = settings_of(found)
     rules, horizons = settings.learning, {t.id: t.horizon for t in found.tasks}
     there: dict[tuple[str, str], set[tuple[str, int, float]]] = {}
     for cell in found.cells:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from ..errors import BenchError
 from . import catalog
-from .records import Cell, Entrant, Task
+from .records import Cell, Entrant, Task, grouped
 from .selection import grid
 from .settings import Cost, Gradient, Identification, Learning, Settings
 from .sweeps import swept
@@ -274,18 +274,13 @@ def plan(
 
 def _divides(entrant: Entrant, settings: Settings) -> None:
     """Raise unless every batch the entrant will see divides into its groups."""
-    size = getattr(entrant, "group", None) or settings.group
     sizes = {
         "gradient": settings.gradient.batch_sizes, "learning": settings.learning.batch_sizes,
         "identification": (settings.identification.batch,), "cost": (settings.cost.batch,),
     }  # fmt: skip
     for measure in settings.measures:
         for batch in sizes[measure]:
-            if batch % size:
-                raise BenchError(
-                    f"{entrant.id}: groups of {size} do not divide the batch of {batch} that {measure} is measured on; "
-                    f"a divisor of {batch} does"
-                )
+            grouped(entrant, batch, settings.group, measure)
 
 
 def _entrants(wanted: Sequence[str] | None) -> dict[str, Entrant]:
