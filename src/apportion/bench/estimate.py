@@ -104,7 +104,8 @@ def seconds(cell: Cell, settings: Settings) -> float:
         rules = settings.learning
         all_of_it = max(rules.batch_sizes) * rules.max_updates
         step = {b: batch(b) + entrant.epochs * (0.002 + 5e-8 * b * task.horizon) for b in rules.batch_sizes}
-        return EARLY * len(rules.lrs) * sum(all_of_it / b / cost.dear * step[b] for b in rules.batch_sizes)
+        used = (1.0 if rules.curve else EARLY) * len(rules.lrs)  # a curve spends its whole budget
+        return used * sum(all_of_it / b / cost.dear * step[b] for b in rules.batch_sizes)
     size = settings.identification.batch if cell.measure == "identification" else settings.cost.batch
     look = 0.02 + 5e-6 * size * task.horizon if cell.measure == "identification" else 0.0
     return batch(size) + look

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 from .collapse import fell, stalled, visited_entropy
+from .curve import curve_rows
 from .draws import spent, streams
 from .entrants import Entrant, run_entrant
 from .gradient import update
@@ -49,11 +50,11 @@ def train(
     cell: Cell, task: Task, entrant: Entrant, settings: Settings,
     batch: int, lr: float, limit: float,
 ) -> dict[str, float]:  # fmt: skip
-    """Adam ascent along the method's updates until the target is reached or ``limit`` spent.
+    """Adam ascent along the method's updates until the target is reached or ``limit`` spent; with curves, until the latter.
 
-    ``cost`` counts everything up to the last update: rollouts, evidence, training. The policy's
-    exact return is looked at by the instrument only; no method sees it. An entrant with several
-    epochs takes that many steps on each batch, with ratios and clips from the second on.
+    ``cost`` counts everything up to the update that reached the target, or the last: rollouts, evidence, training. The
+    policy's exact return is looked at by the instrument only; no method sees it. An entrant with several
+    epochs takes that many steps on each batch, with ratios and clips from the second on. final: the return at the end.
 
     best: the highest return seen. collapsed: 1 where the run lost what it had gained or stopped to try (see
     :mod:`.collapse`), else 0. entropy, first_entropy: of the policy at the last and the first batch; NaN without any.
@@ -61,11 +62,12 @@ def train(
     most = _best(cell.task)
     theta = task.start_theta
     m, v = np.zeros_like(theta), np.zeros_like(theta)
-    returns = [expected_return(task, theta)]
-    goal, cost, step = settings.learning.target * most, 0.0, 0
+    returns, costs = [expected_return(task, theta)], [0.0]
+    rules = settings.learning
+    goal, cost, step = rules.target * most, 0.0, 0
     first, last = float("nan"), None
     learned, shape = None, grouped(entrant, batch, settings.group)
-    while returns[-1] < goal and cost < limit:
+    while cost < limit and (returns[-1] < goal or rules.curve):
         world, own = streams(cell, batch, step)
         outcome = run_entrant(entrant, task, theta, *shape, world, own, learned=learned)
         learned, last = outcome.learned, outcome
@@ -78,11 +80,13 @@ def train(
             m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
             theta = theta + lr * task.rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-12)
         returns.append(expected_return(task, theta))
-    reached = returns[-1] >= goal
+        costs.append(cost)
+    there = next((i for i, found in enumerate(returns) if found >= goal), None)
+    at, reached = len(returns) - 1 if there is None else there, there is not None
     entropy = float("nan") if last is None else visited_entropy(last)
     return {
-        "reached": float(reached), "cost": cost, "updates": float(step), "final": returns[-1],
+        "reached": float(reached), "cost": costs[at], "updates": float(at * entrant.epochs), "final": returns[-1],
         "attainable": most, "start": returns[0], "best": max(returns),
         "collapsed": float(fell(returns, goal) or stalled(first, entropy, reached)),
-        "first_entropy": first, "entropy": entropy,
+        "first_entropy": first, "entropy": entropy, **curve_rows(costs, returns, limit, rules.curve),
     }  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ..errors import BenchError
 from .records import MEASURES, Measure
@@ -53,6 +53,15 @@ class Learning(_Frozen):
     target: Annotated[float, Field(gt=0, lt=1)] = 0.8  # of the attainable return
     methods: tuple[str, ...] | None = None  # None: every entrant of the run
     tasks: tuple[str, ...] | None = None  # None: every task of the run
+    curve: Annotated[int, Field(ge=0)] = 0  # points of the curve; with any, every run spends its whole budget
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings without curves are written as before there were any, so that older results compare with newer ones."""
+        made: dict[str, Any] = handler(self)
+        if not self.curve:
+            made.pop("curve", None)
+        return made
 
 
 class Identification(_Frozen):

@@ -126,6 +126,19 @@ SUITES: dict[str, Suite] = {
             identification=Identification(batch=256),
         ),
     ),
+    # Learning curves of a transformer; every run spends the same budget. The two methods of credit were named before anything
+    # was run: what ``apportion select`` puts first at 12 turns without forks of the environment, by published trees and by
+    # measurements (gigpo, pooled_td).
+    "train": Suite(
+        title="a quarter of an hour on two cores: a small transformer learns twelve turns, with curves (needs torch)",
+        tasks=("neural/tiny/turns-12",),
+        methods=("exact", "rloo", "grpo", "gigpo", "pooled_td"),
+        seeds=3,
+        settings=Settings(
+            measures=("learning", "cost"),
+            learning=Learning(batch_sizes=(128,), lrs=(0.15, 0.05), max_updates=120, target=0.9, curve=40),
+        ),
+    ),
     "break-even": Suite(
         title="how good must a judge be, how many samples are enough, how large a group: one knob at a time",
         tasks=("bifurcation/horizon-30", "reasoning/steps-30"),

@@ -13,9 +13,10 @@ from .tabular import Task
 
 @cache
 def variants() -> dict[str, dict[str, Any]]:
-    """Arguments of both variants, by id."""
+    """Arguments of every variant, by id."""
     return {
         "tiny/turns": {"title": "two forks in 6 turns, four prompts", "horizon": 6, "forks": 2, "rooms": 1, "prompts": 4},
+        "tiny/turns-12": {"title": "three forks in 12 turns, four prompts", "horizon": 12, "forks": 3, "rooms": 1, "prompts": 4},
         "tiny/steps": {
             "title": "two forks in 5 steps of one answer, four prompts", "horizon": 5, "forks": 2, "wordings": 1, "prompts": 4,
         },

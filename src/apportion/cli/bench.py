@@ -44,7 +44,7 @@ app.command("worlds")(worlds)
 @app.command("run")
 def run_command(
     suite: Annotated[
-        str, typer.Option(help="Named suite: quick, standard, full, methods, break-even, sweeps, neural (needs torch), smoke.")
+        str, typer.Option(help="Named suite: quick, standard, full, methods, break-even, sweeps, neural and train (need torch), smoke.")
     ] = "quick",
     methods: Annotated[
         str | None, typer.Option(help="'all', or ids separated by commas; default: the suite's. RLOO always takes part.")
@@ -147,6 +147,7 @@ def _show(folder: Path, page: Path | None, json: bool) -> None:
     """Print the leaderboard and the measured sentence; write the report."""
     from ..report.breakeven import breakeven_text
     from ..report.collapse import collapse_text
+    from ..report.curves import curve_table, curves_text
     from ..report.summary import leaderboard_table, sentence, summarise
     from ..report.tiers import tier_text
 
@@ -161,7 +162,9 @@ def _show(folder: Path, page: Path | None, json: bool) -> None:
     console = stdout()
     console.print(leaderboard_table(summary))
     console.print(sentence(summary), markup=False, highlight=False)
-    for line in filter(None, (collapse_text(summary), tier_text(summary), *breakeven_text(summary))):
+    for task in dict.fromkeys(row["task"] for row in summary["curves"]):
+        console.print(curve_table(summary, task))
+    for line in filter(None, (*curves_text(summary), collapse_text(summary), tier_text(summary), *breakeven_text(summary))):
         console.print(line, markup=False, highlight=False)
     if page is not None:
         typer.echo(f"report: {page}")

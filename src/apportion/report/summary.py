@@ -13,6 +13,7 @@ from ..bench.statistics import ranks, resample_index, spearman
 from .aggregate import aggregate_rows
 from .breakeven import breakeven_rows
 from .claim import sentence
+from .curves import curve_rows
 from .gradient import REFERENCE, gradient_rows
 from .learning import learning_rows, order_key
 from .numbers import load, store, value_of
@@ -44,6 +45,7 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
     - ``batches``, ``reference_batch``: batch sizes of the gradient rows, and the one tables show
     - ``gradient``: per task, method and batch; see :func:`report.gradient.gradient_rows`
     - ``learning``: per task and method at its best setting; see :func:`report.learning.learning_rows`
+    - ``curves``: return against what was spent, per task and method; see :func:`report.curves.curve_rows`
     - ``identification``, ``cost``: per task and method, means over seeds
     - ``agreement``: Spearman correlation of learning speed and net multiplier, per task and mean
     - ``tiers``: rank correlation between neural tasks and their tabular twins; see :func:`report.tiers.tier_rows`
@@ -68,6 +70,7 @@ def summarise(run_dir: str | Path, *, resamples: int = 1000, seed: int = 0) -> d
         "reference_batch": reference,
         "gradient": gradient_rows(run, index),
         "learning": learning_rows(run, index),
+        "curves": curve_rows(run),
         "identification": [
             {"task": t, "method": m} | {name: mean_estimate(cell, name, weights) for name in (*IDENTIFICATION, *_more(cell))}
             for t, m, cell in _plain(run, "identification")

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from .breakeven import breakeven_text
 from .claim import claim_and_support
 from .collapse import collapse_text
+from .curves import curves_text
 from .embed import fragment
 from .families import family_cards
 from .figures import figures, tiles
@@ -71,6 +72,7 @@ def views(
         "counts": _counts(summary),
         "tiers": tier_text(summary),
         "collapse": collapse_text(summary),
+        "curves": curves_text(summary),
         "breakeven": breakeven_text(summary),
         "families": family_cards(summary),
         "tasks": pages["tasks"],
