@@ -26,6 +26,17 @@ def observed(
     return [_row(mask[r], real[r], tokens[r], turns[r], None if prompt is None else prompt[r]) for r in range(len(mask))]
 
 
+def after_prompt(action: Bool, ids: Any, attention: Any) -> tuple[Bool, list[tuple[int, ...]]]:
+    """Rows that begin with their prompt: what is real from the first policy token on, and the ids before it.
+
+    action, ids, attention: (B, T). A row without policy tokens is prompt to its end.
+    """
+    real = np.asarray(attention) != 0
+    before = ~np.maximum.accumulate(np.asarray(action, dtype=bool), axis=1)
+    prompts = [tuple(row[shown].tolist()) for row, shown in zip(np.asarray(ids), real & before, strict=True)]
+    return real & ~before, prompts
+
+
 def _row(mine: Bool, real: Bool, ids: Int, turn: Int, first: Any) -> list[Any]:
     keys: list[Any] = []
     shown: list[int] = []
