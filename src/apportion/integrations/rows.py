@@ -16,6 +16,7 @@ from ..edges.padded import to_padded
 from ..errors import BatchError, OptionError
 from ..ops.scans import discounted_suffix
 from ..structure import Bool, Float, Int
+from .named import loaded
 from .observed import observed
 from .thin import Chosen, Place, choose, credited, in_company, page
 
@@ -63,8 +64,11 @@ class Credited:
 
 
 def plan(place: Place, method: str, options: Mapping[str, Any], group_size: int | None = None) -> Plan:
-    """Checked at start; :func:`say` tells its remarks. options: of the method and of ``apportion.assign``; states; seed."""
-    given = dict(options)
+    """Checked at start; :func:`say` tells its remarks. options: of the method and of ``apportion.assign``; states; seed.
+
+    Live sources and learned parts may be named, as :func:`loaded` reads them.
+    """
+    given = loaded(options)
     states, seed = given.pop("states", "given"), given.pop("seed", 0)
     if states not in ("given", "observation"):
         raise OptionError(f"states = {states!r}: expected 'given' or 'observation'")
@@ -122,11 +126,8 @@ def credit_rows(plan: Plan, rows: Rows, step: int = 0) -> Credited:
 
 def to_batch(plan: Plan, rows: Rows, action: Bool, at: Int) -> Batch:
     """The rows ``at`` with the columns the method reads; turns are the runs of policy tokens, or ``turn_ids``."""
-    spec, columns = plan.chosen.spec, {n: v for n, v in rows.columns.items() if v is not None}
-    learning = plan.chosen.options.get("fit") or plan.chosen.options.get("learned") is not None
-    wanted = {*spec.reads, *spec.may_read, *spec.evidence, "outcome", "turn_reward", "group", "turn_ids", "attention"}
-    if learning or (spec.source and plan.chosen.options.get(spec.source) is not None):
-        wanted |= {"ids", *FLOATS, "truncated"}
+    columns = {n: v for n, v in rows.columns.items() if v is not None}
+    wanted = read(plan.chosen) | {"outcome", "turn_reward", "group", "turn_ids", "attention"}
     made = {n: _take(v, at) for n, v in columns.items() if n in wanted}
     if rows.reward is not None:
         made["token_reward"] = _finite("reward", rows.reward, np.ones_like(action), at)
@@ -140,6 +141,14 @@ def to_batch(plan: Plan, rows: Rows, action: Bool, at: Int) -> Batch:
         keys = observed(action, columns["ids"], rows.prompt, columns.get("attention"), columns.get("turn_ids"))
         made["state"] = [keys[r] for r in at]
     return Batch.from_padded(action=action[at], **made, **({} if "turn_ids" in made else {"turns": "mask"}))
+
+
+def read(chosen: Chosen) -> set[str]:
+    """The columns that may matter: those the method reads; all that live sources and fits may look at, where there are any."""
+    spec, options = chosen.spec, chosen.options
+    learning = options.get("fit") or options.get("learned") is not None
+    asked = bool(spec.source) and options.get(str(spec.source)) is not None
+    return {*spec.reads, *spec.may_read, *spec.evidence} | ({"ids", *FLOATS, "truncated"} if learning or asked else set())
 
 
 def _check_sizes(action: Bool, rows: Rows) -> None:

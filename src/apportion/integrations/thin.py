@@ -68,10 +68,9 @@ def choose(place: Place, method: str, options: Mapping[str, Any]) -> Chosen:
     if (asked or given.get("fit")) and "ids" not in place.columns:
         raise OptionError(f"{place.name} cannot feed {method}: sources and fits go by token ids, which it has not")
     if lacks.evidence and not asked and not given.get("fit") and given.get("learned") is None:
-        ways = " or ".join(ways_to_feed(lacks))
-        raise OptionError(
-            f"{place.name} cannot feed {method}: it has no {' and no '.join(lacks.evidence)}; pass {ways or 'none'}"
-        )
+        ways = [place.ways[n] for n in lacks.evidence if n in place.ways] + [f"pass {way}" for way in ways_to_feed(lacks)]
+        lacking = f"it has no {' and no '.join(lacks.evidence)}"
+        raise OptionError(f"{place.name} cannot feed {method}: {lacking}; {' or '.join(ways) or 'none can be had'}")
     if spec.grows and asked:
         raise OptionError(f"{place.name} cannot honour {method} with {spec.source}=: it grows rollouts, but the batch is fixed")
     remarks = _honoured(place, honours.smallest(spec, own, brings=place.columns))

@@ -1,0 +1,76 @@
+"""Live sources and learned parts that a configuration file names."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import apportion as ap
+from apportion.errors import ApportionError, OptionError
+from apportion.evidence import save_learned
+from apportion.integrations import honours, thin
+from apportion.integrations.named import loaded
+from apportion.integrations.rows import plan, read
+
+PLACE = thin.Place(
+    "here", ("reward", "group", "ids"), honours.Honours("here", frozenset({"token"}), True, "token"), {"value": "a critic"}
+)
+
+
+class Judge:
+    """Called without arguments, so that a test can see which object it is."""
+
+
+@pytest.fixture(autouse=True)
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    made = ModuleType("named_here")
+    made.Judge, made.make, made.judge = Judge, lambda: "made", Judge()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "named_here", made)
+    return made
+
+
+def test_a_class_and_a_function_are_called_and_an_object_is_taken(module: Any) -> None:
+    assert isinstance(loaded({"judge": "named_here:Judge"})["judge"], Judge)
+    assert loaded({"sampler": "named_here:make"})["sampler"] == "made"
+    assert loaded({"policy": "named_here:judge"})["policy"] is module.judge
+    assert loaded({"judge": module.judge})["judge"] is module.judge
+
+
+def test_other_options_are_left_alone_and_so_is_what_was_given() -> None:
+    given = {"omega": 0.5, "similarity": "named_here:Judge", "judge": "named_here:make"}
+    assert loaded(given) == {**given, "judge": "made"}
+    assert given["judge"] == "named_here:make"
+
+
+@pytest.mark.parametrize(
+    "text", ["named_here", "named_here.Judge", ":Judge", "named_here:", "named_here:none", "no_such_module:x"]
+)
+def test_a_name_that_leads_nowhere_is_an_error_that_says_so(text: str) -> None:
+    with pytest.raises(OptionError, match=f"judge = '{text}'"):
+        loaded({"judge": text})
+
+
+def test_what_was_learned_is_read_from_its_file(tmp_path: Path) -> None:
+    batch = ap.example("agent")
+    save_learned(ap.learn(batch, "gae", rng=0), tmp_path / "critic.npz")
+    made = plan(PLACE, "gae", {"learned": str(tmp_path / "critic.npz")})
+    assert made.chosen.options["learned"] is not None
+    assert not isinstance(made.chosen.options["learned"], str)
+    assert {"ids", "logp"} <= read(made.chosen)
+    with pytest.raises((ApportionError, OSError)):
+        plan(PLACE, "gae", {"learned": str(tmp_path / "none.npz")})
+
+
+def test_a_source_that_is_none_is_refused_by_its_type() -> None:
+    with pytest.raises(OptionError, match="Judge"):
+        plan(PLACE, "capo", {"judge": "named_here:Judge"})
+
+
+def test_what_a_place_has_other_ways_to_bring_is_said() -> None:
+    with pytest.raises(OptionError, match=r"it has no value; a critic or pass fit=True"):
+        plan(PLACE, "gae", {})
+    assert "logp" not in read(plan(PLACE, "rloo", {}).chosen)
