@@ -8,9 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from .mixin import CreditMixin
-from .start import LOSSES, REFUSED, TESTED
+from .resume import check_carry, checkpoints, last_checkpoint
+from .start import LOSSES, REFUSED, TESTED, check_method
 
-__all__ = ["LOSSES", "REFUSED", "TESTED", "CreditGRPOTrainer", "CreditMixin"]
+__all__ = [
+    "LOSSES", "REFUSED", "TESTED", "CreditGRPOTrainer", "CreditMixin", "check_carry", "check_method", "checkpoints",
+    "last_checkpoint",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -9,17 +9,19 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ... import pipeline
 from ...errors import BatchError
 from ...words import check_word
 from ..versions import check_version
 from .processes import array, gather, loss_mask, on_main, weighted
+from .resume import Carried, Resumes, carrying, check_carry
 from .rollouts import Credited, Rollout, credited
 from .start import TESTED, check_class, check_method
 
 States = Literal["given", "observation"]
 
 
-class CreditMixin:
+class CreditMixin(Resumes):
     """Put in front of ``GRPOTrainer``, gives its loss (B, T) advantages by any method that TRL can feed.
 
         class Trainer(CreditMixin, GRPOTrainer): ...
@@ -28,7 +30,9 @@ class CreditMixin:
     credit: id of the method. credit_options: its options, and what ``apportion.assign`` takes besides:
     ``fit=True``, ``learned=``, and a live source (``sampler``, ``policy``, ``judge``). states: "given"
     takes state keys from ``rollout_func`` (``states``) or from the environments (attribute ``state``);
-    "observation" makes each turn's key from the tokens shown just before it. All else is TRL's.
+    "observation" makes each turn's key from the tokens shown just before it. carry: what ``fit=True`` learns
+    goes on from batch to batch, for methods whose ``fit`` takes ``state=`` (which is where it starts, if given
+    among the options); checkpoints hold it. All else is TRL's.
 
     Turns are the runs of policy tokens (``tool_mask``; tool results stand between any two), or what
     ``rollout_func`` returns as ``turn_ids``. Rewards: the weighted sum of the reward functions is the
@@ -63,6 +67,7 @@ class CreditMixin:
         credit: str = "grpo",
         credit_options: Mapping[str, Any] | None = None,
         states: States = "given",
+        carry: bool = False,
         **more: Any,
     ) -> None:
         from trl import GRPOConfig
@@ -72,11 +77,16 @@ class CreditMixin:
         config = next((a for a in (*args, *more.values()) if isinstance(a, GRPOConfig)), GRPOConfig)
         may_have = states == "observation" or bool(more.get("rollout_func") or more.get("environment_factory"))
         self.credit_options = dict(credit_options or {})
-        self._credit, self._honours, remarks = check_method(credit, self.credit_options, config, states=may_have)
+        self._credit, self._honours, remarks = check_method(
+            credit, self.credit_options, config, states=may_have, logprobs=bool(more.get("rollout_func"))
+        )
+        self._carry = carry
+        if carry:
+            check_carry(self._credit, self.credit_options)
+        self._carried = Carried(learned=self.credit_options.pop("state", None) if carry else None)
         self._states_from = states
         self._said: set[str] = set()
         self._told = bool(remarks)
-        self._credited_batches = 0
         self._written: list[tuple[int, Any]] = []
         self._seen: list[list[tuple[Any, Any]]] = []
         parent: Any = super()
@@ -125,8 +135,8 @@ class CreditMixin:
         size = self.num_generations if mode == "train" else self.num_generations_eval
         for i, rollout in enumerate(everyone):
             rollout.outcome, rollout.group = float(outcome[i]), i // size
-        self._credited_batches += 1
-        found = on_main(self.accelerator, lambda: self._assign(everyone))
+        self._carried.batches += 1
+        found = on_main(self.accelerator, lambda: self._assign(everyone, mode))
         self._say([] if self._told else found.remarks)  # what was said at start needs no second sentence
         here = [i for i, rollout in enumerate(everyone) if rollout.process == me]
         shape = output["completion_mask"].shape
@@ -187,15 +197,16 @@ class CreditMixin:
         rewards = None if any(e is None for e in earned) else [float(b) - float(a) for a, b in pairwise(earned)]
         return (None if all(s is None for s in states) else states), rewards
 
-    def _assign(self, everyone: Sequence[Rollout]) -> Credited:
+    def _assign(self, everyone: Sequence[Rollout], mode: str) -> Credited:
         return credited(
             everyone,
             self._credit,
             self.credit_options,
             self._honours,
             limit=self.max_completion_length,
-            rng=np.random.default_rng([self.args.seed, self._credited_batches]),
+            rng=np.random.default_rng([self.args.seed, self._carried.batches]),
             observations=self._states_from == "observation",
+            assign=carrying(self._credit, self._carried, keep=mode == "train") if self._carry else pipeline.assign,
         )
 
     def _apply_keep(self, output: dict[str, Any], keep: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -61,6 +61,7 @@ def credited(
     limit: int,
     rng: np.random.Generator,
     observations: bool = False,
+    assign: Callable[..., Any] = pipeline.assign,
 ) -> Credited:
     """Credit for all completions of a generation batch, those of every process together.
 
@@ -78,7 +79,7 @@ def credited(
     batch = to_batch(rollouts, rows, limit, observations)
     _check_columns(spec, batch, options)
     given = {"rng": rng, **options}
-    credit = pipeline.assign(batch, spec.id, **given)
+    credit = assign(batch, spec.id, **given)
     remarks = honours.check(credit, trainer)
     if not isinstance(credit, Credit):  # honours.check has refused it
         raise TypeError("expected Credit")
@@ -166,6 +167,7 @@ def summary(credit: Credit) -> dict[str, float]:
     np.maximum.at(high, owner[kept], credit.token[kept])
     found = {
         "credit/mean_abs": float(size.sum() / max(kept.sum(), 1)),
+        "credit/zero": float((size[kept] == 0).mean()) if kept.any() else 1.0,
         "credit/groups_without_signal": float(silent.mean()),
         "credit/varies_within": float((high > low).mean()),
         "credit/turns": batch.n_turns / batch.n_trajectories,

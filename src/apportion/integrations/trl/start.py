@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,24 +74,35 @@ def check_class(cls: type) -> None:
 COLUMNS = ("reward", "outcome", "group", "ids", "limit", "truncated", "turn_reward", "logp", "ref_logp")
 
 
-def feeding(id_: str, options: Mapping[str, Any], *, states: bool = True) -> Feed:
-    """What TRL cannot give a method, where settings bring all that they can."""
+def feeding(id_: str, options: Mapping[str, Any], *, states: bool = True, without: Collection[str] = ()) -> Feed:
+    """What TRL cannot give a method, where settings bring all that they can but the columns ``without``."""
     own = {n: v for n, v in options.items() if n in get(id_).options}
-    return feed(id_, [*COLUMNS, *(["state"] if states else [])], own)
+    columns = [*COLUMNS, *(["state"] if states else [])]
+    return feed(id_, [name for name in columns if name not in without], own)
+
+
+def _absent(config: Any, logprobs: bool) -> set[str]:
+    """Log-probs that these settings do not bring: of the reference without a KL term, of the policy where TRL computes none."""
+    missing = set() if config.beta else {"ref_logp"}
+    accumulated = config.gradient_accumulation_steps
+    used = (config.steps_per_generation or accumulated) * config.num_iterations
+    if not (logprobs or config.use_vllm or accumulated % used):
+        missing.add("logp")
+    return missing
 
 
 def check_method(
-    credit: str, options: Mapping[str, Any], config: Any, *, states: bool
+    credit: str, options: Mapping[str, Any], config: Any, *, states: bool, logprobs: bool = False
 ) -> tuple[Method, honours.Honours, list[str]]:
     """The method, what TRL's loss honours, and what the user should hear, one sentence each.
 
-    config: a GRPOConfig, or the class itself for its defaults. states: whether anything may give them.
+    config: a GRPOConfig, or the class itself for its defaults. states, logprobs: whether anything may give them.
     """
     spec = get(credit)
     _check_names(spec, options)
     if config.loss_type not in LOSSES:
         raise OptionError(f"loss_type = {config.loss_type!r}: CreditMixin knows {', '.join(LOSSES)}")
-    lacks = feeding(credit, options, states=states)
+    lacks = feeding(credit, options, states=states, without=_absent(config, logprobs))
     if lacks.columns:
         ways = "; ".join(WAYS.get(name, f"TRL has no {name}") for name in lacks.columns)
         raise OptionError(f"TRL cannot feed {credit} ({lacks.why_not}): {ways}")
