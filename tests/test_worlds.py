@@ -11,9 +11,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 import apportion as ap
+from apportion.bench.statistics import wilson
 from apportion.bench.worlds.batches import pieces, scores, to_batch
 from apportion.bench.worlds.sampler import WalkSampler
-from apportion.bench.worlds.truth import Estimate, agreement, estimate, wilson
+from apportion.bench.worlds.truth import Estimate, agreement, estimate
 from apportion.bench.worlds.walks import Bool, Float, Int, Options, Walk, World, roll
 from apportion.errors import OptionError
 from apportion.evidence import Asked, Bill, Sampler
@@ -93,12 +94,6 @@ def test_the_halves_of_an_estimate_err_independently() -> None:
     assert abs(float((errors[0] * errors[1]).mean() / errors.var())) < 0.1
 
 
-def test_wilson_by_hand() -> None:
-    low, high = wilson(np.array([0.0, 0.5]), 10)
-    assert_allclose(low, [0.0, 0.2366], atol=1e-4)
-    assert_allclose(high, [0.2775, 0.7634], atol=1e-4)
-
-
 class _Fixed:
     """A sampler with these answers."""
 
@@ -119,8 +114,8 @@ def test_the_interval_is_newcombes_and_the_end_of_a_rollout_is_no_estimate() -> 
     found = estimate(batch, _Fixed(3, 9), 10, rng(0))
     assert_allclose(found.value, [0.6, 0.1])
     assert_allclose([found.low[0], found.high[0]], [0.1705, 0.8090], atol=1e-4)  # Newcombe 1998, table II, 9/10 against 3/10
-    low, high = wilson(np.array([0.9]), 10)
-    assert_allclose([found.low[1], found.high[1]], [1 - high[0], 1 - low[0]])  # all that is uncertain is where it began
+    _, low, high = wilson(9, 10)
+    assert_allclose([found.low[1], found.high[1]], [1 - high, 1 - low])  # all that is uncertain is where it began
     assert_allclose(found.halves, [[0.4, 0.0], [0.8, 0.2]])
 
 
@@ -162,6 +157,28 @@ def test_the_interval_of_the_correlation_covers_the_correlation() -> None:
         got = agreement(ap.Credit.of(batch, "turn", given), found, true > 0, 1, resamples=300).correlation
         held += got.low <= 0.70711 <= got.high
     assert 51 <= held <= 60
+
+
+def test_of_few_rollouts_the_intervals_hold_what_many_say_about_as_often_as_they_claim() -> None:
+    """Four groups of two or three rollouts of six units, each rollout with a lift of its own."""
+
+    def drawn(groups: int, size: int, seed: int) -> tuple[ap.Batch, Float, Estimate]:
+        draw = rng(seed)
+        n = groups * size
+        batch = ap.Batch.from_turns([[1] * 6] * n, outcome=np.zeros(n), group=np.repeat(np.arange(groups), size))
+        true = draw.normal(size=6 * n)
+        given = true + draw.normal(size=6 * n) + np.repeat(draw.normal(size=n), 6)
+        return batch, given, Estimate(batch, "turn", true, true - 0.5, true + 0.5, np.stack([true, true]), 2, Bill())
+
+    batch, given, found = drawn(500, 8, 1)
+    wanted = agreement(ap.Credit.of(batch, "turn", given), found, found.value > 1, 1, resamples=2)
+    held = np.zeros(3)
+    for seed in range(150):
+        batch, given, found = drawn(4, 2 + seed % 2, 100 + seed)
+        got = agreement(ap.Credit.of(batch, "turn", given), found, found.value > 1, 1, resamples=200)
+        pairs = zip(got[:3], wanted[:3], strict=True)
+        held += [one.low <= many.value <= one.high for one, many in pairs]
+    assert (held >= 0.85 * 150).all(), held
 
 
 def test_signs_count_where_they_are_known_and_zeros_count_half() -> None:

@@ -58,7 +58,7 @@ def student_quantile(freedom: float, level: float = 0.95) -> float:
 
 
 def studentised(
-    value: float, samples: Float, runs: int, *, freedom: float | None = None, log: bool = False, level: float = 0.95,
+    value: float, samples: Float, runs: float, *, freedom: float | None = None, log: bool = False, level: float = 0.95,
     within: tuple[float, float] = (-math.inf, math.inf),
 ) -> tuple[float, float]:  # fmt: skip
     """Interval of a statistic of few runs: its bootstrap standard error times Student's quantile, (low, high).
@@ -67,8 +67,9 @@ def studentised(
 
     (Efron and Tibshirani 1993, chapter 12.) Of the mean of normal values this is the t interval. Percentiles of the
     resamples themselves cannot leave the range of what was seen: of three runs they hold the truth three times in four.
-    samples: the statistic of every resample. runs: n, the independent runs that were resampled. freedom: n - 1 unless
-    given. log: for ratios and costs, which are above 0. within: what is known to bound the statistic.
+    samples: the statistic of every resample. runs: n, the independent runs that were resampled; of those resampled within
+    groups, how many a group has. freedom: n - 1 unless given. log: for ratios and costs, which are above 0. within: what
+    is known to bound the statistic.
 
     NaN samples are left out. Where more than (1 - level) / 2 of them are infinite ("never"), so is that end, as in
     :func:`interval`; rarer ones are left out of the standard error. One run, or a value that is NaN, gives (nan, nan).
@@ -99,10 +100,17 @@ def wilson(hits: float, runs: float, level: float = 0.95) -> tuple[float, float,
     """
     if runs <= 0:
         return math.nan, math.nan, math.nan
-    share, z = hits / runs, NormalDist().inv_cdf((1.0 + level) / 2.0)
+    share = hits / runs
+    low, high = score_interval(np.asarray(share), runs, level)
+    return share, float(low), float(high)
+
+
+def score_interval(share: Float, runs: float, level: float = 0.95) -> tuple[Float, Float]:
+    """Wilson's (low, high) of shares of ``runs`` draws each; of means of draws from [0, 1], which spread less, it is cautious."""
+    z = NormalDist().inv_cdf((1.0 + level) / 2.0)
     centre = (share + z * z / (2 * runs)) / (1 + z * z / runs)
-    half = z / (1 + z * z / runs) * math.sqrt(max(share * (1 - share), 0.0) / runs + z * z / (4 * runs * runs))
-    return share, max(centre - half, 0.0), min(centre + half, 1.0)
+    half = z / (1 + z * z / runs) * np.sqrt(np.maximum(share * (1 - share), 0.0) / runs + z * z / (4 * runs * runs))
+    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
 
 
 def bootstrap(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..statistics import interval
 from .walks import Bool, Float, Int
 
 
-def precision(score: Float, marked: Bool, row: Int, weight: Float) -> tuple[float, float, float]:
-    """Average precision of ``score`` (n,) at finding ``marked`` (n,), and its 95 % interval over resamples of the rollouts.
+def precision(score: Float, marked: Bool, row: Int, weight: Float) -> tuple[float, Float]:
+    """Average precision of ``score`` (n,) at finding ``marked`` (n,), and what it is in every resample of the rollouts.
 
         AP = sum over levels of score, from the top, of (marked at the level) / (marked in all) * (marked so far) / (seen so far)
 
@@ -17,10 +16,10 @@ def precision(score: Float, marked: Bool, row: Int, weight: Float) -> tuple[floa
     (resamples, rollouts): how often each was drawn. NaN where no unit is marked, or every one.
     """
     if not score.size or not marked.any() or marked.all():
-        return float("nan"), float("nan"), float("nan")
+        return float("nan"), np.full(len(weight), np.nan)
     _, level = np.unique(-score, return_inverse=True)
     drawn = np.asarray([_average(level, marked, one[row]) for one in weight])
-    return (_average(level, marked, np.ones(score.size)), *interval(drawn))
+    return _average(level, marked, np.ones(score.size)), drawn
 
 
 def _average(level: Int, marked: Bool, weight: Float) -> float:

@@ -12,12 +12,9 @@ from ...credit import Credit
 from ...errors import OptionError
 from ...evidence import Bill, Sampler
 from ...words import Axis, Unit
-from ..statistics import interval
+from ..statistics import score_interval, studentised
 from .marks import precision
 from .walks import Bool, Float, Int
-
-#: Two-sided 95 % of a normal distribution.
-Z = 1.959963984540054
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,20 +63,13 @@ def estimate(batch: Batch, sampler: Sampler, k: int, rng: np.random.Generator, *
     halves[:, last] = batch.reward[owner[last]]
     halves[:, ~last] = drawn.reshape(-1, 2, k // 2).mean(axis=2).T
     mean = halves.mean(axis=0)
-    low, high = wilson(mean, k)
+    low, high = score_interval(mean, k)
     low[last] = high[last] = mean[last]
     before, after = ~last, np.append(False, ~last[:-1])  # a unit lies between two prefixes of one trajectory
     value = mean[after] - mean[before]
     down = np.hypot(mean[after] - low[after], high[before] - mean[before])
     up = np.hypot(high[after] - mean[after], mean[before] - low[before])
     return Estimate(batch, level, value, value - down, value + up, halves[:, after] - halves[:, before], k, asked.bill)
-
-
-def wilson(mean: Float, n: int) -> tuple[Float, Float]:
-    """Wilson's 95 % interval for a mean of ``n`` draws from [0, 1]."""
-    centre = (mean + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * np.sqrt(mean * (1 - mean) / n + Z**2 / (4 * n**2))
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
 
 
 class Number(NamedTuple):
@@ -115,7 +105,8 @@ def agreement(credit: Credit, found: Estimate, marked: Bool, favours: int, *, re
     precision: of ``favours`` * credit at finding the ``marked`` units (bool, one per unit of the estimate): agreement with
     the world's own planner or checker, in which the estimate has no part.
 
-    Intervals: percentile bootstrap over the rollouts of each group, so they speak of these games and problems.
+    Intervals: the bootstrap standard error over the rollouts of each group, times Student's quantile at rollouts less
+    groups; so they speak of these games and problems.
     """
     given, unit, row = _matched(credit, found)
     a1, a2 = found.halves[:, unit]
@@ -125,13 +116,19 @@ def agreement(credit: Credit, found: Estimate, marked: Bool, favours: int, *, re
     sums = np.stack([total, given, given**2, a1, a2, a1 * a2, given * mean, agree, known.astype(np.float64)])
     n = found.batch.n_trajectories
     per = np.stack([np.bincount(row, weights=x, minlength=n) for x in sums])  # (9, N)
-    weight = _resampled(found.batch.within("trajectory", "group"), resamples, np.random.default_rng(seed))
+    group = found.batch.within("trajectory", "group")
+    weight, groups = _resampled(group, resamples, np.random.default_rng(seed)), np.unique(group).size
     drawn = per @ weight.T
     positive = marked[unit]
+
+    def number(value: float, samples: Float, low: float, high: float) -> Number:
+        ends = studentised(value, samples, n / groups, freedom=max(n - groups, 1), within=(low, high))
+        return Number(value, *ends)
+
     return Agreement(
-        Number(float(_correlation(per.sum(axis=1))), *interval(_correlation(drawn))),
-        Number(float(_share(per.sum(axis=1))), *interval(_share(drawn))),
-        Number(*precision(favours * given, positive, row, weight)),
+        number(float(_correlation(per.sum(axis=1))), _correlation(drawn), -np.inf, np.inf),
+        number(float(_share(per.sum(axis=1))), _share(drawn), 0.0, 1.0),
+        number(*precision(favours * given, positive, row, weight), 0.0, 1.0),
         float(positive.mean()) if unit.size else float("nan"),
         int(unit.size), int(known.sum()), unit.size / found.value.size,
     )  # fmt: skip
