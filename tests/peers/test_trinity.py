@@ -131,16 +131,32 @@ def test_grpo_is_trinitys_own_where_runs_are_whole_chats_or_steps() -> None:
 
 def test_steps_that_go_on_from_the_one_before_hold_each_token_once() -> None:
     steps = run(0, "ab", [0.0, 1.0])
-    rollout, spans = read_run("r", steps, Reading("last", "observation", True))
-    assert rollout is not None
-    assert np.concatenate([t.ids for t in rollout.turns]).tolist() == steps[-1].tokens.tolist()
-    assert [(first, last) for _, first, last in spans] == [(3, 5), (6, 8)]
-    assert rollout.state == [np.array([1, 2, ord("a")]).tobytes(), np.array([ord("b")]).tobytes()]
-    steps[1].tokens[0] = 99  # a template that writes history anew: nothing can be told apart, so all of it is new
-    rollout, spans = read_run("r", steps, Reading("last", "observation", True))
-    assert rollout is not None
-    assert [t.ids.size for t in rollout.turns] == [5, 8]
-    assert [(first, last) for _, first, last in spans] == [(3, 5), (11, 13)]
+    found = read_run("r", steps, Reading("last", "observation", True))
+    assert found.rollout is not None
+    assert np.concatenate([t.ids for t in found.rollout.turns]).tolist() == steps[-1].tokens.tolist()
+    assert found.told.restarts is None
+    assert found.rollout.state == [np.array([1, 2, ord("a")]).tobytes(), np.array([ord("b")]).tobytes()]
+
+
+def test_history_that_was_written_anew_is_new_and_no_source_reads_it_as_one_text() -> None:
+    steps = run(0, "ab", [0.0, 1.0])
+    steps[1].tokens[0] = 99
+    found = read_run("r", steps, Reading("last", "observation", True))
+    assert found.rollout is not None
+    assert [t.ids.size for t in found.rollout.turns] == [5, 8]
+    assert found.told.restarts == 1
+    exps = [*steps, *run(1, "ab", [0.0, 0.0])]
+    assert credited(exps)[1].advantages.tolist() == [1.0, 1.0]
+
+    class Sampler:
+        def sample(self, *given: Any, **named: Any) -> Any:
+            raise AssertionError("asked")
+
+        def __getattr__(self, name: str) -> Any:
+            return self.sample
+
+    with pytest.raises(BatchError, match=r"run 0/0/0, turn 1.*does not continue"):
+        credited(exps, "remax", sampler=Sampler())
 
 
 def test_steps_are_ordered_by_their_number_and_calls_of_one_step_stay_as_they_came() -> None:
@@ -151,7 +167,7 @@ def test_steps_are_ordered_by_their_number_and_calls_of_one_step_stay_as_they_ca
     torch.testing.assert_close(backwards[1].advantages, forwards[0].advantages)
     calls = run(0, "ab", [0.0, 1.0])
     calls[1].eid.step = 0
-    rollout, _ = read_run("r", calls, Reading("step", "given", False))
+    rollout = read_run("r", calls, Reading("step", "given", False)).rollout
     assert rollout is not None
     assert rollout.state == ["a", "b"]
 
@@ -171,7 +187,7 @@ def test_turns_of_a_chat_are_the_runs_of_its_mask_with_keys_and_rewards_in_lists
 def test_rewards_are_where_they_are_said_to_be(rewards: str, total: float, each: list[float] | None) -> None:
     steps = run(0, "ab", [1.0, 2.0])
     steps[0].reward, steps[1].reward = 3.0, 4.0
-    rollout, _ = read_run("r", steps, Reading(rewards, "given", False))
+    rollout = read_run("r", steps, Reading(rewards, "given", False)).rollout
     assert rollout is not None
     assert rollout.turn_reward == each
     assert rollout.outcome == (total if each is None else 0.0)
@@ -195,7 +211,7 @@ def test_runs_that_cannot_be_compared_get_no_credit_and_enter_no_statistic() -> 
     lone = [chat(0, [1, 1], 1.0), chat(1, [1], None)]
     assert not torch.cat([e.advantages for e in credited(lone)]).any()
     logged = asyncio.run(ours.CreditAdvantage(method="rloo").process(lone))[1]
-    assert logged == {"apportion/runs": 2.0, "apportion/runs_without_credit": 2.0}
+    assert logged == {"apportion/runs": 2.0, "apportion/runs_with_credit": 0.0}
     assert credited([]) == []
 
 

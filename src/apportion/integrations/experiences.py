@@ -11,6 +11,8 @@ import numpy as np
 
 from ..edges.tensors import to_numpy
 from ..errors import BatchError
+from ..structure import Int
+from .calls import Told
 from .packed import Rollout, Turn, turn
 
 #: Where rewards stand: ``reward`` of a run's last experience, of each experience, or ``info["step_reward"]`` of each.
@@ -26,38 +28,54 @@ class Reading:
     logp: bool
 
 
-def read_run(name: str, steps: Sequence[Any], by: Reading) -> tuple[Rollout | None, list[tuple[Any, int, int]]]:
-    """One run, and where the response of each experience lies in it; None where it has no reward or no policy token."""
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run. rollout: None where it has no reward or no policy token. places: each experience, its first turn, its last + 1."""
+
+    name: str
+    rollout: Rollout | None
+    told: Told
+    places: list[tuple[Any, int, int]]
+
+
+def read_run(name: str, steps: Sequence[Any], by: Reading) -> Run:
+    """The experiences of a run, in order, as its turns: what each shows is what is new since the one before."""
     turns: list[Turn] = []
-    spans: list[tuple[Any, int, int]] = []
+    places: list[tuple[Any, int, int]] = []
     earned: list[Any] = []
     keys: list[Any] = []
-    before, size = np.zeros(0, dtype=np.int64), 0
+    before, restarts = np.zeros(0, dtype=np.int64), None
     for exp in steps:
-        before, parts = _turns(exp, before, by.logp)
-        blank = [None] * (len(parts) - 1)
-        turns, size = turns + parts, size + sum(t.ids.size for t in parts)
-        spans.append((exp, size - len(exp.action_mask), size))
+        before, parts, goes_on = _turns(exp, before, by.logp)
+        if not goes_on and restarts is None:
+            restarts = len(turns)
+        n, blank = len(parts), [None] * (len(parts) - 1)
+        places.append((exp, len(turns), len(turns) + n))
+        turns += parts
         gain = {"last": None, "each": exp.reward, "step": exp.info.get("step_reward")}[by.rewards]
-        earned += _listed(exp, "step_reward", gain, len(parts)) or [*blank, gain]
+        earned += _listed(exp, "step_reward", gain, n) or [*blank, gain]
         key = exp.info.get("env_state_hash")
-        keys += _listed(exp, "env_state_hash", key, len(parts)) or [key, *blank]
-    if by.states == "observation":
-        keys = [t.ids[: int(np.argmax(t.action))].tobytes() for t in turns]
+        keys += _listed(exp, "env_state_hash", key, n) or [key, *blank]
+    shown = [t.ids[: int(np.argmax(t.action))].tobytes() for t in turns]
+    told = Told(turns, list(shown), restarts, only_text=True)
     paid = earned if by.rewards != "last" else [steps[-1].reward]
     if all(x is None for x in paid) or not any(t.action.any() for t in turns):
-        return None, spans
-    return Rollout(
+        return Run(name, None, told, places)
+    keys = shown if by.states == "observation" else keys
+    rollout = Rollout(
         f"run {name}", turns, outcome=_number(name, paid[-1]) if by.rewards == "last" else 0.0, group=steps[0].eid.tid,
         truncated=any(exp.truncate_status is not None for exp in steps),
         state=None if all(key is None for key in keys) else keys,
         turn_reward=None if by.rewards == "last" else [_number(name, x) for x in earned],
-    ), spans  # fmt: skip
+    )  # fmt: skip
+    return Run(name, rollout, told, places)
 
 
-def _turns(exp: Any, before: Any, logp: bool) -> tuple[Any, list[Turn]]:
-    """All token ids, and a turn per run of policy tokens with what was shown since ``before``: the tokens of the step before,
-    where this one goes on from them, else its whole prompt is new."""
+def _turns(exp: Any, before: Int, logp: bool) -> tuple[Int, list[Turn], bool]:
+    """All token ids, a turn per run of policy tokens, and whether the prompt goes on from ``before``.
+
+    Where it does, only what follows is shown anew; where a template wrote history again, all of it is.
+    """
     name = f"experience {exp.eid.uid}"
     ids, n = to_numpy("tokens", exp.tokens).astype(np.int64), int(exp.prompt_length)
     if exp.action_mask is None or len(exp.action_mask) != ids.size - n:
@@ -66,14 +84,15 @@ def _turns(exp: Any, before: Any, logp: bool) -> tuple[Any, list[Turn]]:
     written = exp.logprobs if logp else None
     if written is not None and len(written) != ids.size - n:
         raise BatchError(f"{name}: logprobs has {len(written)} numbers, but its response has {ids.size - n} tokens")
-    known = before.size if before.size <= n and np.array_equal(ids[: before.size], before) else 0
+    goes_on = before.size <= n and np.array_equal(ids[: before.size], before)
     action = np.concatenate([np.zeros(n, dtype=np.bool_), to_numpy("action_mask", exp.action_mask) != 0])
     ends = np.flatnonzero(action & ~np.append(action[1:], False)) + 1
-    cuts = [known, *ends[:-1], ids.size]
+    cuts = [before.size if goes_on else 0, *ends[:-1], ids.size]
     value = None if written is None else np.concatenate([np.zeros(n), to_numpy("logprobs", written)])
-    return ids, [
+    parts = [
         turn(name, ids[a:b], action[a:b], logp=None if value is None else value[a:b][action[a:b]]) for a, b in pairwise(cuts)
     ]
+    return ids, parts, goes_on
 
 
 def _number(run: str, reward: Any) -> float:

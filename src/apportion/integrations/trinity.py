@@ -12,12 +12,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..errors import OptionError, TrainerError
 from . import honours, thin
+from .calls import check_scorable, credit_calls
 from .experiences import REWARDS, Reading, read_run
-from .packed import pack
 from .rows import Plan, plan, read, rewrite, say
 from .versions import check_version
 
@@ -94,23 +92,23 @@ def credit_experiences(plan: Plan, exps: Sequence[Any], rewards: str = "last", s
         runs[exp.eid.rid].append(exp)
     by = Reading(rewards, plan.states, "logp" in read(plan.chosen))
     seen = [read_run(name, sorted(steps, key=lambda e: e.eid.step), by) for name, steps in runs.items()]
-    scored = [(rollout, spans) for rollout, spans in seen if rollout is not None]
-    company = thin.in_company(plan.chosen, [rollout.group for rollout, _ in scored])
-    used = [pair for pair, stays in zip(scored, company, strict=True) if stays]
-    made: dict[int, Any] = {}
-    if used:
-        batch = pack([rollout for rollout, _ in used])
-        credit = thin.credited(plan.place, plan.chosen, batch, np.random.default_rng([plan.seed, step]))
-        start = np.cumsum([0, *(sum(t.ids.size for t in rollout.turns) for rollout, _ in used)])
-        for (_, spans), at in zip(used, start, strict=False):
-            for exp, first, last in spans:
-                here = slice(at + first, at + last)
-                kept = exp.action_mask.bool() & torch.tensor(credit.kept[here], dtype=torch.bool)
-                made[id(exp)] = kept, torch.tensor(credit.token[here], dtype=torch.float32) * kept
+    scored = [run for run in seen if run.rollout is not None]
+    for run in scored:
+        check_scorable(plan.chosen, f"run {run.name}", run.told)
+    found = credit_calls(plan, [run.rollout for run in scored if run.rollout is not None], step)
+    made = {id(exp): (exp.action_mask, torch.zeros(len(exp.action_mask))) for exp in exps}
+    for run, turns in zip(scored, found, strict=True):
+        for exp, first, last in run.places:
+            kept, credit = exp.action_mask.bool(), torch.zeros(len(exp.action_mask))
+            mask = kept.clone()
+            credit[mask] = torch.tensor([x for t in turns[first:last] for x in t.credit], dtype=torch.float32)
+            kept[mask] = torch.tensor([x for t in turns[first:last] for x in t.keep], dtype=torch.bool)
+            made[id(exp)] = kept, credit
     for exp in exps:
-        exp.action_mask, exp.advantages = made.get(id(exp), (exp.action_mask, torch.zeros(len(exp.action_mask))))
+        exp.action_mask, exp.advantages = made[id(exp)]
         exp.returns = exp.advantages.clone()
-    return {"apportion/runs": float(len(runs)), "apportion/runs_without_credit": float(len(runs) - len(used))}
+    moved = sum(any(bool(exp.advantages.any()) for exp in steps) for steps in runs.values())
+    return {"apportion/runs": float(len(runs)), "apportion/runs_with_credit": float(moved)}
 
 
 def __getattr__(name: str) -> Any:
