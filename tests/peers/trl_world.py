@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
@@ -41,13 +42,13 @@ SCHEMA = {
 }
 
 
-def tokenizer() -> Any:
+def tokenizer(words: Sequence[str] = tuple(WORDS)) -> Any:
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import WhitespaceSplit
     from transformers import PreTrainedTokenizerFast
 
-    raw = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    raw = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     raw.pre_tokenizer = WhitespaceSplit()
     made = PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="<pad>", eos_token="<end>", unk_token="<unk>", padding_side="left"
@@ -56,13 +57,13 @@ def tokenizer() -> Any:
     return made
 
 
-def model(seed: int = 0, width: int = 32, positions: int = 128) -> Any:
+def model(seed: int = 0, width: int = 32, positions: int = 128, vocabulary: int = len(WORDS)) -> Any:
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(seed)
     config = Qwen2Config(
-        vocab_size=len(WORDS),
+        vocab_size=vocabulary,
         hidden_size=width,
         intermediate_size=2 * width,
         num_hidden_layers=1,
