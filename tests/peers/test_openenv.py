@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import runpy
 from collections import deque
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,11 +17,11 @@ from apportion.integrations import openenv as plugin
 from apportion.integrations.conformance.standins import standing_in
 from apportion.integrations.thin import page
 from apportion.registry import methods
+from tests.peers import pages
 
 with standing_in(("fastmcp", "mcp")):  # its servers import them; a rubric does not
     rubrics = importlib.import_module("openenv.core.rubrics.trajectory")
 
-DOCS = Path(__file__).parents[2] / "docs"
 CreditRubric: Any = plugin.CreditRubric
 
 
@@ -49,13 +47,7 @@ def play(rubric: Any, places: list[Any], worth: Any, *, task: str = "t", done: b
 
 
 def test_the_example_runs_as_written_and_prints_what_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:
-    script = DOCS / "examples" / "openenv_quickstart.py"
-    assert len([line for line in script.read_text().splitlines() if line.strip()]) < 30
-    runpy.run_path(str(script))
-    text = (DOCS / "openenv.md").read_text()
-    assert capsys.readouterr().out.strip() in text
-    assert script.read_text().strip() in text
-    assert page(plugin.OPENENV, text) == text
+    pages.check("openenv", pages.run_here("openenv", capsys), plugin.OPENENV)
 
 
 def test_credit_is_the_advantage_over_the_episodes_before() -> None:

@@ -8,9 +8,7 @@ methods that are called and ``compute_advantages_and_returns`` with the signatur
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -35,11 +33,10 @@ from apportion.integrations.observed import observed
 from apportion.integrations.rows import with_columns
 from apportion.registry import methods
 
-from . import fakes
+from . import fakes, pages
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is meant for a loss with denominator:UserWarning")
 UTILS = "skyrl.backends.skyrl_train.utils.ppo_utils"
-DOCS = Path(__file__).parents[2] / "docs"
 
 FAKE = {
     UTILS: """
@@ -308,7 +305,7 @@ def test_what_is_registered_can_be_sent_to_another_process() -> None:
 
 
 def test_every_method_is_registered_or_refused_by_name_as_the_page_says() -> None:
-    place, text = with_columns(ours.PLACE, "state"), (DOCS / "skyrl.md").read_text()
+    place, text = with_columns(ours.PLACE, "state"), (pages.DOCS / "skyrl.md").read_text()
     assert thin.page(place, text) == text
     for id_, spec in methods().items():
         if f"| `{id_}` | {spec.unit} | no |" in text:
@@ -319,13 +316,4 @@ def test_every_method_is_registered_or_refused_by_name_as_the_page_says() -> Non
 
 
 def test_the_example_runs_as_written_and_prints_what_the_page_shows(root: Path | None) -> None:
-    script = DOCS / "examples" / "skyrl_quickstart.py"
-    page = (DOCS / "skyrl.md").read_text()
-    assert len(script.read_text().splitlines()) < 30
-    assert script.read_text().strip() in page
-    path = os.pathsep.join([str(DOCS.parent / "src"), *sys.path, *([] if root is None else [str(root)])])
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": path}
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in page
+    pages.check("skyrl", pages.run_apart("skyrl", *sys.path, *([] if root is None else [root])))

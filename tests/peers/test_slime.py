@@ -8,9 +8,6 @@ THUDM/slime: the fields of ``Sample`` that are read (``slime/utils/types.py``), 
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,13 +24,11 @@ import apportion as ap
 from apportion.credit import Credit
 from apportion.errors import ApportionError, BatchError, MissingColumn, OptionError, TrainerError
 from apportion.integrations import slime as ours
-from apportion.integrations import thin
 from apportion.integrations.rows import with_columns
 
-from . import fakes
+from . import fakes, pages
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is meant for a loss with denominator:UserWarning")
-DOCS = Path(__file__).parents[2] / "docs"
 FAKE = {
     "slime.utils.types": """
 from dataclasses import dataclass, field
@@ -209,11 +204,4 @@ def test_another_version_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_example_runs_as_written_and_prints_what_the_page_shows(root: Path) -> None:
-    script, page = DOCS / "examples" / "slime_quickstart.py", (DOCS / "slime.md").read_text()
-    assert len(script.read_text().splitlines()) < 30
-    assert script.read_text().strip() in page
-    assert thin.page(with_columns(ours.PLACE, "state"), page) == page
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(DOCS.parent / "src"), str(root)])}
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, env=env)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in page
+    pages.check("slime", pages.run_apart("slime", root), with_columns(ours.PLACE, "state"))

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import runpy
 import sys
 import warnings
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
@@ -21,11 +19,10 @@ pytest.importorskip("verifiers")
 
 from apportion.errors import BatchError, MissingColumn, OptionError, TrainerError
 from apportion.integrations import verifiers as plugin
-from apportion.integrations.thin import page
+from tests.peers import pages
 from tests.peers.verifiers_world import episode, records, trace
 
 VERSION = "apportion.integrations.versions.version"
-DOCS = Path(__file__).parents[2] / "docs"
 
 
 def pair(first: Any, second: Any) -> list[Any]:
@@ -37,14 +34,8 @@ def sampled(episode_: Any) -> list[Any]:
 
 
 def test_the_example_runs_as_written_and_prints_what_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:
-    script = DOCS / "examples" / "verifiers_quickstart.py"
-    assert len([line for line in script.read_text().splitlines() if line.strip()]) < 30
     records()
-    runpy.run_path(str(script))
-    text = (DOCS / "verifiers.md").read_text()
-    assert capsys.readouterr().out.strip() in text
-    assert script.read_text().strip() in text
-    assert page(plugin.PRIME_RL, text) == text
+    pages.check("verifiers", pages.run_here("verifiers", capsys), plugin.PRIME_RL)
 
 
 def test_each_policy_token_gets_its_credit_and_verifiers_spreads_it_over_the_branch() -> None:
