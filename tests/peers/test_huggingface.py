@@ -19,6 +19,7 @@ from apportion.evidence import Answerer, Policy, Sampler
 from apportion.evidence.huggingface import HFPolicy, HFSampler, Prefix
 from apportion.evidence.huggingface.policy import prefix_tokens
 from apportion.evidence.huggingface.scoring import token_logp
+from apportion.evidence.huggingface.shared import attend
 
 VOCABULARY = 37
 
@@ -70,7 +71,48 @@ def test_texts_after_many_cuts_score_as_if_each_prefix_were_read(model: Any) -> 
             np.testing.assert_allclose(said, plain_logp(model, base[:cut] + new)[cut:], atol=1e-4)
 
 
-def test_greedy_continuations_are_those_of_the_plain_way(model: Any) -> None:
+@pytest.fixture(scope="module")
+def stubborn() -> Any:
+    """A model whose attention cannot be exchanged: the text is copied for every row."""
+    torch.manual_seed(0)
+    config = transformers.GPTJConfig(
+        vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, rotary_dim=4, n_positions=256, eos_token_id=1, bos_token_id=0,
+        initializer_range=0.5,
+    )  # fmt: skip
+    return transformers.GPTJForCausalLM(config).eval()
+
+
+def test_the_text_stands_in_memory_once_where_attention_can_be_exchanged(model: Any, stubborn: Any) -> None:
+    one, other = (Prefix(m, text(1, 20)) for m in (model, stubborn))
+    assert (one.once, other.once) == (True, False)
+    assert (one._fresh(64).get_seq_length(), other._fresh(64).get_seq_length()) == (0, 20)
+
+
+def test_scores_with_a_copy_for_every_row_are_the_same(stubborn: Any) -> None:
+    base, cuts = text(1, 20), [1, 20, 13]
+    for cut, said in zip(cuts, Prefix(stubborn, base).score(cuts, [[5, 6]] * 3), strict=True):
+        np.testing.assert_allclose(said, plain_logp(stubborn, [*base[:cut], 5, 6])[cut:], atol=1e-4)
+
+
+def test_the_models_own_attention_is_back_afterwards(model: Any) -> None:
+    before = model.config._attn_implementation
+    shared = Prefix(model, text(1, 20))
+    shared.score([3], [[5]])
+    assert model.config._attn_implementation == before
+    with pytest.raises(IndexError):
+        shared.score([3], [[VOCABULARY]])
+    assert model.config._attn_implementation == before
+
+
+@pytest.mark.parametrize("odd", ["softcap", "s_aux", "sliding_window", "position_bias"])
+def test_attention_that_is_not_plain_is_refused(odd: str) -> None:
+    with pytest.raises(OptionError, match=odd):
+        attend(torch.nn.Linear(1, 1), None, None, None, None, **{odd: 4})
+
+
+@pytest.mark.parametrize("which", ["model", "stubborn"])
+def test_greedy_continuations_are_those_of_the_plain_way(which: str, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(which)
     base, cuts = text(2, 24), [3, 24, 11, 11, 1]
     for rows in (2, 128):
         found, ended = Prefix(model, base, rows=rows).generate(

@@ -2,19 +2,22 @@
 
 The keys and values of the whole text are computed once. A row that goes on after its first ``c`` tokens sees those only:
 the rest of the shared cache is masked for it, and its new tokens take the positions from c on. So all rows, whatever
-their cuts, share one forward pass a token, and no prefix is ever read again.
+their cuts, share one forward pass a token, and no prefix is ever read again. The text stands in memory once
+(:mod:`.shared`); for the few models whose attention cannot be exchanged it is copied for every row.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from ...errors import OptionError
 from ..sources import Array
+from .shared import Shared, can_share, sharing
 
 
 class Prefix:
@@ -35,6 +38,7 @@ class Prefix:
         if any(getattr(layer, "is_sliding", False) for layer in out.past_key_values.layers):
             raise OptionError(f"{type(model).__name__} attends in a sliding window: prefixes cannot share one cache")
         self.cache, self.logits = out.past_key_values, out.logits[0].float()
+        self.once = can_share(model)
 
     def score(self, cuts: Sequence[int], texts: Sequence[Sequence[int]]) -> list[Array]:
         """Log-probability of every token of ``texts[i]`` after the first ``cuts[i]`` tokens (at least 1 each)."""
@@ -49,7 +53,7 @@ class Prefix:
                 found += [np.empty(0) for _ in some]
                 continue
             padded = torch.tensor([[*t, *[0] * (width - len(t))] for t in some], device=self.logits.device)
-            logits = self._forward(self._shared(len(at)), padded, at, 0)
+            logits = self._forward(self._fresh(len(at)), padded, at, 0)
             first = self.logits[torch.tensor(at, device=self.logits.device) - 1]
             logp = torch.log_softmax(torch.cat([first[:, None], logits[:, :-1]], dim=1), dim=-1)
             picked = logp.gather(2, padded[:, :, None])[:, :, 0].cpu().numpy().astype(np.float64)
@@ -88,7 +92,7 @@ class Prefix:
         draw = torch.Generator(device="cpu").manual_seed(int(rng.integers(2**63 - 1)))
         texts: list[list[int]] = [[] for _ in cuts]
         ended = [False] * len(cuts)
-        live, cache = list(range(len(cuts))), self._shared(len(cuts))
+        live, cache = list(range(len(cuts))), self._fresh(len(cuts))
         logits = self.logits[torch.tensor(list(cuts), device=self.logits.device) - 1]
         for step in range(most):
             token = _drawn(logits, temperature, top_p, draw)
@@ -105,7 +109,12 @@ class Prefix:
             logits = self._forward(cache, token[:, None], [cuts[row] for row in live], step)[:, -1]
         return texts, ended
 
-    def _shared(self, rows: int) -> Any:
+    def _fresh(self, rows: int) -> Any:
+        """A cache for what ``rows`` continuations write: empty, or begun with a copy of the text for each."""
+        from transformers.cache_utils import DynamicCache
+
+        if self.once:
+            return DynamicCache(config=self.model.config)
         cache = copy.deepcopy(self.cache)
         cache.batch_repeat_interleave(rows)
         return cache
@@ -117,13 +126,19 @@ class Prefix:
         n, device = tokens.shape[1], tokens.device
         at = torch.tensor(list(cuts), device=device)[:, None]
         old = torch.arange(self.length, device=device)[None, :] < at
-        mask = torch.cat([old, torch.ones(len(cuts), done + n, dtype=torch.bool, device=device)], dim=1).long()
+        mask = None if self.once else torch.cat([old, old.new_ones(len(cuts), done + n)], dim=1).long()
         position = at + done + torch.arange(n, device=device)[None, :]
-        with torch.no_grad():
+        with torch.no_grad(), self._sharing(~old):
             out = self.model(
                 input_ids=tokens, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
             )  # fmt: skip
         return out.logits.float()
+
+    def _sharing(self, hidden: Any) -> Any:
+        if not self.once:
+            return nullcontext()
+        layers = self.cache.layers
+        return sharing(self.model, Shared([one.keys[0] for one in layers], [one.values[0] for one in layers], hidden))
 
     def _check(self, cuts: Sequence[int]) -> None:
         for i, cut in enumerate(cuts):
@@ -143,5 +158,8 @@ def _drawn(logits: Any, temperature: float, top_p: float, draw: Any) -> Any:
         logits = TemperatureLogitsWarper(temperature)(none, logits)
     if top_p < 1:
         logits = TopPLogitsWarper(top_p)(none, logits)
-    chance = torch.softmax(logits, dim=-1)
-    return torch.multinomial(chance.cpu(), 1, generator=draw)[:, 0].to(logits.device)
+    # one number a row, looked up in the running sum: torch.multinomial draws one for every word of the vocabulary
+    below = torch.softmax(logits, dim=-1).double().cumsum(dim=-1)
+    dice = torch.rand(len(logits), 1, generator=draw, dtype=torch.float64).to(logits.device)
+    token = torch.searchsorted(below, dice * below[:, -1:], right=True)
+    return token.clamp(max=logits.shape[-1] - 1)[:, 0]
