@@ -1,4 +1,8 @@
-"""AReaL: ``PPOActor._compute_advantages`` and ``Normalization``, the code itself."""
+"""AReaL: ``PPOActor._compute_advantages`` and ``Normalization``, the code itself.
+
+Importing it imports servers, log services and a task runner that these never touch; stand-ins that refuse to do
+anything take the place of those that are missing.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,17 @@ from typing import Any
 import numpy as np
 
 from .cases import GaeCase, GroupCase
+from .standins import standing_in
+
+#: What AReaL imports on the way to its actor, besides torch, transformers and two small packages it needs at once.
+IMPORT_ONLY = ("aiofiles", "einops", "flask", "lark", "pybase64", "swanlab", "tensorboardX", "wandb")
 
 
 def gae(case: GaeCase) -> list[float]:
     import torch
-    from areal.trainer.ppo.actor import PPOActor
+
+    with standing_in(IMPORT_ONLY):
+        from areal.trainer.ppo.actor import PPOActor
 
     # What the method reads of its actor, at the defaults; one prompt token before the response.
     config = SimpleNamespace(overlong_reward_penalty=False, use_decoupled_loss=False, recompute_logprob=False)
@@ -50,8 +60,10 @@ def gae(case: GaeCase) -> list[float]:
 
 def group(case: GroupCase, id_: str) -> list[float]:
     import torch
-    from areal.api.cli_args import NormConfig
-    from areal.utils.data import Normalization
+
+    with standing_in(IMPORT_ONLY):
+        from areal.api.cli_args import NormConfig
+        from areal.utils.data import Normalization
 
     level, std, leave_one_out = {
         "group": ("group", "group", False),
