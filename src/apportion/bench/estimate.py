@@ -17,6 +17,7 @@ from ..errors import BenchError
 from .entrants import Entrant, run_entrant
 from .knobs import entrant as find_entrant
 from .memory import PARENT, WORKER, Memory
+from .neural.time import parameters, start_seconds, update_seconds
 from .records import Cell, Layout
 from .settings import Settings
 from .suites import Plan
@@ -91,11 +92,11 @@ def _cost(id_: str, ask: str, layout: Layout) -> BatchCost:
 def seconds(cell: Cell, settings: Settings) -> float:
     """Expected time of a cell on the core that ``costs.json`` was measured on."""
     task, entrant, cost = _known(cell)
-    base = BASE[task.layout]
+    base, model = BASE[task.layout], update_seconds(task)  # of a transformer; a table's is in the cost of a batch
 
     def batch(size: int) -> float:
         longer = TOUCH * cost.room * max(_longer(task) - 1.0, 0.0) * size * task.horizon
-        return cost.seconds(size, task.horizon, base) + longer
+        return cost.seconds(size, task.horizon, base) + longer + model
 
     if cell.measure == "gradient":
         looks = sum(n * (0.002 + 1e-6 * b * task.horizon) for b, n in settings.gradient.sizes(task.horizon))
@@ -122,7 +123,7 @@ def need(cell: Cell, settings: Settings) -> float:
     }[cell.measure]
     longer = _longer(task)
     moments = 32.0 * sum(n for _, n in settings.gradient.sizes(task.horizon)) if cell.measure == "gradient" else 0.0
-    return float(LOOK + cost.room * longer * size * task.horizon + moments * task.prompts * task.start_theta.size)
+    return float(LOOK + cost.room * longer * size * task.horizon + moments * task.prompts * parameters(task))
 
 
 def _longer(task: Task) -> float:
@@ -170,9 +171,10 @@ def estimate(plan: Plan, jobs: int, memory: Memory | None = None, *, speed: floa
         peak = min(peak, float(memory.total))
         crowded = sum(not memory.holds(size, jobs) for size in needs.values())
         too_large = [cell.id for cell, size in needs.items() if not memory.holds(size, 1)]
-    wall = START + max(total / jobs, times[longest[0]])
+    first = factor * start_seconds(find(id_) for id_ in plan.tasks)  # each worker's, and the lens's
+    wall = START + 2 * first + max(total / jobs, times[longest[0]])
     return Estimate(
-        len(plan.cells), jobs, total, wall, peak, factor, _by_measure(times),
+        len(plan.cells), jobs, total + (jobs + 1) * first, wall, peak, factor, _by_measure(times),
         [(cell.id, times[cell]) for cell in longest[:5]], crowded, too_large,
     )  # fmt: skip
 

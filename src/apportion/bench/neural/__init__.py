@@ -8,5 +8,6 @@ text       what it reads: the tokens of a context, and the words it may be told
 process    a tabular task whose state remembers the window that the policy reads
 learned    the checkpoint it starts from: a model of the text of rollouts
 task       the task that the rest of the benchmark measures
+time       how long it takes, before it runs
 policy     what methods may ask of it: log-probabilities in hindsight, and of an answer
 """
