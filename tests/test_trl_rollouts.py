@@ -100,6 +100,18 @@ def test_log_probs_that_vllm_did_not_give_are_no_column() -> None:
     assert to_batch(rows, [0, 1], limit=16).logp is None
 
 
+def test_a_reference_that_gave_nan_is_refused_by_place_where_it_is_read_as_a_column() -> None:
+    rows = [rollout("11", ref_logp=np.array([-1.0, -1.0])), rollout("101", ref_logp=np.array([-1.0, np.nan, np.nan]))]
+    with pytest.raises(BatchError, match=r"ref_logp\[1, 2\] = nan"):  # token 1 is the environment's: anything may stand there
+        to_batch(rows, [0, 1], limit=16)
+
+
+def test_groups_of_any_size_are_kept_apart() -> None:
+    """Groups of three, two and one, as completions that nobody scored or that wrote nothing leave them."""
+    rows = [rollout("11", r, group=g) for g, r in ((0, 1.0), (1, 3.0), (0, 0.0), (2, 9.0), (0, 0.5), (1, 1.0))]
+    assert [t[0] for t in run(rows, "rloo").token] == pytest.approx([0.75, 2.0, -0.75, 0.0, 0.0, -2.0])
+
+
 def test_what_was_shown_before_each_turn() -> None:
     seen = rollout("110010", prompt=b"prompt", turn_ids=None)
     shown, after = np.array([2, 3]).tobytes(), np.array([5]).tobytes()

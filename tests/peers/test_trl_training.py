@@ -217,6 +217,20 @@ def test_states_of_the_wrong_length_are_refused_with_the_completion(tmp_path: Pa
         trained(tmp_path, solved, credit="gigpo", rollout_func=short)
 
 
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_mask_that_does_not_match_is_refused_before_trl_pads_it(tmp_path: Path, by: int) -> None:
+    inner = rollouts()
+
+    def wrong(prompts: list[Any], trainer: Any) -> dict[str, Any]:
+        found = inner(prompts, trainer)
+        mask = found["env_mask"][5]
+        found["env_mask"][5] = mask[:-1] if by < 0 else [*mask, 1]
+        return found
+
+    with pytest.raises(BatchError, match=r"env_mask of completion 5 has \d+ entries, but it has \d+ tokens"):
+        trained(tmp_path, solved, rollout_func=wrong)
+
+
 def test_missing_states_say_where_they_may_come_from(tmp_path: Path) -> None:
     inner = rollouts()
 

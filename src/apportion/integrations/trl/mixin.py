@@ -101,6 +101,9 @@ class CreditMixin(Resumes):
         found = parent._generate(prompts)
         completion_ids, mask = found[1], found[2]
         self._written = [(len(ids), None if mask is None else mask[i]) for i, ids in enumerate(completion_ids)]
+        for i, (n, wrote) in enumerate(self._written):
+            if wrote is not None and len(wrote) != n:  # TRL would pad it, and train on what the environment wrote
+                raise BatchError(f"env_mask of completion {i} has {len(wrote)} entries, but it has {n} tokens")
         self._look()
         return found
 
