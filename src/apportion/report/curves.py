@@ -72,7 +72,7 @@ def curves_text(summary: Mapping[str, Any]) -> list[str]:
     names = {m["id"]: m["name"] for m in summary["methods"]}
     said = []
     for task in dict.fromkeys(r["task"] for r in summary.get("curves", ())):
-        rows = [r for r in summary["curves"] if r["task"] == task]
+        rows = _best_first(summary, task)
         others = [r for r in rows if r["ahead"] is not None]
         above = [r for r in others if load(r["ahead"]["low"]) > 0]
         below = [r for r in others if load(r["ahead"]["high"]) < 0]
@@ -97,7 +97,7 @@ def curve_table(summary: Mapping[str, Any], task: str) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    rows = sorted((r for r in summary["curves"] if r["task"] == task), key=lambda r: -value_of(r, "final"))
+    rows = _best_first(summary, task)
     learned = {r["method"]: r for r in summary["learning"] if r["task"] == task}
     methods = {m["id"]: m for m in summary["methods"]}
     first = rows[0]
@@ -119,6 +119,10 @@ def curve_table(summary: Mapping[str, Any], task: str) -> Table:
             reached, _interval(row["final"]), _interval(row["ahead"]), style="dim" if m["oracle"] else None,
         )  # fmt: skip
     return table
+
+
+def _best_first(summary: Mapping[str, Any], task: str) -> list[Row]:
+    return sorted((r for r in summary["curves"] if r["task"] == task), key=lambda r: -value_of(r, "final"))
 
 
 def _interval(found: Mapping[str, Any] | None, said: Callable[[float], str] = "{:.3f}".format) -> str:
