@@ -1,5 +1,6 @@
 # make setup   .venv with the light base and what draws figures, apportion installed editable
 # make demo    setup, then the quick benchmark: leaderboard, one measured sentence, report.html
+# make demo-train  a small transformer learns under five kinds of credit, a quarter of an hour: curves in runs/train/report.html
 # make check   format, lint, strict types, import directions
 # make test    all tests
 # make test-peers  the tests that need torch and the peers, in .venv-peers
@@ -16,7 +17,7 @@ PIP   := -m pip --disable-pip-version-check -qq install
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
-.PHONY: setup demo check test test-peers bench docs picture clean
+.PHONY: setup demo demo-train check test test-peers bench docs picture clean
 
 setup: $(VENV)/.stamp-base
 
@@ -34,6 +35,9 @@ $(VENV)/.stamp-test: $(VENV)/.stamp-base constraints.txt
 
 demo: setup
 	$(BIN)/apportion bench run --suite quick --out runs/demo --replace
+
+demo-train: $(PEERS)/.stamp
+	$(PEERS)/bin/apportion bench run --suite train --out runs/train --replace
 
 docs: setup
 	$(BIN)/apportion methods --markdown > docs/methods.md
