@@ -16,8 +16,8 @@ import transformers
 import apportion as ap
 from apportion.errors import OptionError
 from apportion.evidence import Answerer, Policy, Sampler
+from apportion.evidence.cuts import prefix_tokens
 from apportion.evidence.huggingface import HFPolicy, HFSampler, Prefix
-from apportion.evidence.huggingface.policy import prefix_tokens
 from apportion.evidence.huggingface.scoring import token_logp
 from apportion.evidence.huggingface.shared import attend
 
@@ -243,7 +243,7 @@ def test_prefixes_that_need_an_environment_are_refused_before_any_work(model: An
         raise AssertionError("asked")
 
     sampler = HFSampler(model, reward, max_new_tokens=4, stop=[1])
-    with pytest.raises(OptionError, match="environment"):
+    with pytest.raises(OptionError, match="environment would run, which HFSampler cannot"):
         sampler.continuations(dialogue(), np.array([0]), 1, np.random.default_rng(0))
     assert sampler.continuations(dialogue(), np.array([], dtype=np.int64), 1, np.random.default_rng(0)).values.shape == (0, 1)
     bare = ap.Batch.from_turns([[2, 2]], outcome=[1.0], ids=np.array(text(8, 4)))

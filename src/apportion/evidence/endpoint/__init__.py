@@ -4,7 +4,9 @@ They need the extra ``endpoint``: pip install 'apportion[endpoint]'.
 """
 
 from .author import EndpointAuthor
-from .client import Endpoint, EndpointError, Limit, Reply
+from .client import Endpoint, EndpointError, Reply
 from .judge import EndpointJudge
+from .limit import Limit
+from .sampler import EndpointSampler
 
-__all__ = ["Endpoint", "EndpointAuthor", "EndpointError", "EndpointJudge", "Limit", "Reply"]
+__all__ = ["Endpoint", "EndpointAuthor", "EndpointError", "EndpointJudge", "EndpointSampler", "Limit", "Reply"]

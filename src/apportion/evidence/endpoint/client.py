@@ -9,39 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import ApportionError, OptionError
+from .limit import Limit, Spent
 
 Message = Mapping[str, str]
+#: What is asked: a chat, or a text to be gone on with.
+Question = Sequence[Message] | str
 Watch = Callable[[int, int], None]
 
 
 class EndpointError(ApportionError, RuntimeError):
     """The endpoint did not answer, or a limit was reached; what was answered before is kept."""
-
-
-@dataclass(frozen=True)
-class Limit:
-    """What may be spent in the life of an :class:`Endpoint`; None is no limit. Answers from the cache cost nothing.
-
-    calls: requests that were answered. tokens: read and written. Requests already on their way when a limit is reached are
-    paid for: at most ``concurrency`` of them.
-    """
-
-    calls: int | None = None
-    tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("calls", "tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"limit: {name} = {value}: expected at least 1, or None for no limit")
 
 
 @dataclass(frozen=True)
@@ -53,17 +37,6 @@ class Reply:
     read: int
     written: int
     cached: bool = False
-
-
-@dataclass
-class Spent:
-    """What was asked of the endpoint so far."""
-
-    calls: int = 0
-    read: int = 0
-    written: int = 0
-    cached: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
 
 class Endpoint:
@@ -107,9 +80,9 @@ class Endpoint:
         # JSON, not pickle: nothing in the folder can run
         self._cache = None if cache is None else diskcache.Cache(str(cache), disk=diskcache.JSONDisk, eviction_policy="none")
 
-    def ask(self, messages: Sequence[Message], *, sample: int = 0, **more: Any) -> Reply:
+    def ask(self, question: Question, *, sample: int = 0, **more: Any) -> Reply:
         """One answer. sample: number of the answer, where several of the same question are wanted. more: sampling."""
-        request = {"model": self.model, "messages": [dict(m) for m in messages], **self.sampling, **more}
+        request = {"model": self.model, **_plain(question), **self.sampling, **more}
         name = hashlib.sha256(json.dumps([self.base_url, request, sample], sort_keys=True).encode()).hexdigest()
         known = None if self._cache is None else self._cache.get(name)
         if known is not None:
@@ -126,16 +99,18 @@ class Endpoint:
             self._cache.set(name, {"text": reply.text, "finish": reply.finish, "read": reply.read, "written": reply.written})
         return reply
 
-    def ask_all(self, questions: Sequence[Sequence[Message]], *, watch: Watch | None = None, **more: Any) -> list[Reply]:
+    def ask_all(self, questions: Sequence[Question], *, first: int = 0, watch: Watch | None = None, **more: Any) -> list[Reply]:
         """One answer to each, ``concurrency`` at a time, in order; the same question asked twice is answered twice.
+
+        first: number of the first answer to each question (``sample`` of :meth:`ask`). more: sampling.
 
         The first failure stops what was not begun and is raised when what was has ended; answers until then are in the cache.
         """
         seen: dict[str, int] = {}
         samples = []
         for question in questions:
-            text = json.dumps([dict(m) for m in question], sort_keys=True)
-            samples.append(seen.get(text, 0))
+            text = json.dumps(_plain(question), sort_keys=True)
+            samples.append(seen.get(text, first))
             seen[text] = samples[-1] + 1
         with ThreadPoolExecutor(self.concurrency) as pool:
             jobs = [pool.submit(self.ask, q, sample=i, **more) for q, i in zip(questions, samples, strict=True)]
@@ -168,19 +143,31 @@ class Endpoint:
         import openai
 
         try:
-            got = self._client.chat.completions.create(**request)
+            asked = self._client.completions if "prompt" in request else self._client.chat.completions
+            got: Any = asked.create(**request)
         except openai.OpenAIError as error:
             raise EndpointError(f"{self.base_url}: {type(error).__name__}: {_short(error)}") from None
         except ValueError as error:  # a body that is no JSON
             raise EndpointError(f"{self.base_url}: its answer cannot be read: {_short(error)}") from None
         choices = getattr(got, "choices", None)
-        text = getattr(getattr(choices[0], "message", None), "content", None) if choices else None
+        text = _text(choices[0]) if choices else None
         if not isinstance(text, str):
             raise EndpointError(f"{self.base_url}: its answer holds no text: {_short(got)}")
         usage = getattr(got, "usage", None)
         read, written = (int(getattr(usage, n, 0) or 0) for n in ("prompt_tokens", "completion_tokens"))
         finish = getattr(choices[0], "finish_reason", None) if choices else None
         return Reply(text, finish, read, written)
+
+
+def _plain(question: Question) -> dict[str, Any]:
+    """The part of a request that asks."""
+    return {"prompt": question} if isinstance(question, str) else {"messages": [dict(m) for m in question]}
+
+
+def _text(choice: Any) -> Any:
+    """What a chat or a text was answered with."""
+    message = getattr(choice, "message", None)
+    return getattr(choice, "text", None) if message is None else getattr(message, "content", None)
 
 
 def _short(value: object) -> str:

@@ -12,6 +12,7 @@ from ...batch import Batch
 from ...errors import OptionError
 from ...words import Axis, Provenance
 from ..bill import Bill
+from ..cuts import prefix_tokens
 from ..sources import Array, Asked
 from . import checks
 from .packing import still
@@ -147,23 +148,3 @@ def _with(batch: Batch, ids: Array, inserted: list[list[int]], once: bool) -> tu
         texts.append(text.tolist())
         places.append(place)
     return texts, places
-
-
-def prefix_tokens(batch: Batch, axis: Axis) -> Array:
-    """How many tokens of the batch stand before each prefix (the end of its trajectory for the last).
-
-    The state before a turn includes what the policy is shown there, so the cut lies before its first policy token.
-    """
-    if axis == "token":
-        return np.arange(batch.n_tokens)
-    unit: Axis = {"prefix": "turn", "step_prefix": "step"}[axis]  # type: ignore[assignment]
-    ends, owner = batch.offsets("trajectory"), batch.within(axis, "trajectory")
-    offsets = batch.offsets(unit)
-    at = np.arange(owner.size) - owner
-    place = offsets[at]
-    acts = np.append(np.flatnonzero(batch.action), batch.n_tokens)
-    first = acts[np.searchsorted(acts, place)]
-    last = np.append(np.flatnonzero(np.diff(owner)), owner.size - 1)
-    first[last] = ends[owner[last] + 1]
-    found: Array = np.minimum(first, ends[owner + 1])
-    return found

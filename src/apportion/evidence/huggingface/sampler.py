@@ -12,8 +12,8 @@ from ...batch import Batch
 from ...errors import OptionError
 from ...words import Axis, Provenance
 from ..bill import Bill
+from ..cuts import answer_cuts
 from ..sources import Array, Asked
-from .policy import prefix_tokens
 from .prefix import Prefix
 from .scoring import Watch
 
@@ -52,9 +52,8 @@ class HFSampler:
                 )
 
     def continuations(self, batch: Batch, prefixes: Array, k: int, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
-        ids, starts, cuts = batch.need("ids"), batch.offsets("trajectory"), prefix_tokens(batch, axis)[prefixes]
-        owner = batch.within(axis, "trajectory")[prefixes]
-        self._refuse(batch, cuts, owner, prefixes)
+        ids, starts = batch.need("ids"), batch.offsets("trajectory")
+        cuts, owner = answer_cuts(batch, prefixes, axis, "HFSampler")
         values, written, read = np.full((len(prefixes), k), np.nan), 0, 0
         for done, i in enumerate(np.unique(owner).tolist(), 1):
             here = np.flatnonzero(owner == i)
@@ -83,14 +82,3 @@ class HFSampler:
         if end is None:
             raise OptionError("the model names no end token: give stop=[...]")
         return end if isinstance(end, list) else [end]
-
-    def _refuse(self, batch: Batch, cuts: Array, owner: Array, prefixes: Array) -> None:
-        shown = np.append(np.flatnonzero(~batch.action), batch.n_tokens)
-        following = shown[np.searchsorted(shown, cuts)] < batch.offsets("trajectory")[owner + 1]
-        if following.any():
-            i = int(np.argmax(following))
-            raise OptionError(f"prefixes[{i}] = {int(prefixes[i])}: observations follow it, so the environment would have to run")
-        empty = cuts == batch.offsets("trajectory")[owner]
-        if empty.any():
-            i = int(np.argmax(empty))
-            raise OptionError(f"prefixes[{i}] = {int(prefixes[i])}: no token stands before it; a batch needs its prompt's tokens")
