@@ -49,6 +49,7 @@ docs: setup
 	$(BIN)/python -m apportion.integrations.slime docs/slime.md
 	$(BIN)/python -m apportion.integrations.trinity docs/trinity.md
 	$(BIN)/python -m apportion.integrations.tinker docs/tinker.md
+	$(BIN)/python -m apportion.integrations.rllm docs/rllm.md
 	$(BIN)/python -m apportion.integrations.thin verifiers PRIME_RL docs/verifiers.md
 	$(BIN)/python -m apportion.integrations.thin openenv OPENENV docs/openenv.md
 

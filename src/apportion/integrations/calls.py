@@ -20,7 +20,7 @@ NO_TOKEN = -1
 
 @dataclass(frozen=True)
 class Call:
-    """prompt: token ids; an element that is no int stands for ``element.length`` positions. logp: one per written token."""
+    """prompt: as :func:`flat` gives it. logp: one per written token."""
 
     prompt: Sequence[Any]
     written: Sequence[int]
@@ -48,6 +48,14 @@ class PerCall:
     keep: Bool
 
 
+def flat(elements: Sequence[Any]) -> list[Any]:
+    """Token ids, those of chunks of text among them; other chunks stay, and stand for ``chunk.length`` positions each."""
+    found: list[Any] = []
+    for e in elements:
+        found += e.tokens if hasattr(e, "tokens") else [e]
+    return found
+
+
 def told(name: str, calls: Sequence[Call], end: Sequence[Any] | None = None) -> Told:
     """The calls as turns. end: what stood in the context after the last call, if that is known.
 
@@ -69,7 +77,7 @@ def told(name: str, calls: Sequence[Call], end: Sequence[Any] | None = None) -> 
         context = [*call.prompt, *call.written]
     if end is not None and turns:
         shown.append(_key(_new(context, list(end))[0]) or None)
-    return Told(turns, shown, restarts, all(isinstance(e, int) for call in calls for e in call.prompt))
+    return Told(turns, shown, restarts, all(_is_id(e) for call in calls for e in call.prompt))
 
 
 def check_scorable(chosen: Chosen, name: str, rollout: Told) -> None:
@@ -115,8 +123,12 @@ def _new(context: list[Any], prompt: list[Any]) -> tuple[list[Any], bool]:
 
 
 def _positions(elements: Sequence[Any]) -> list[int]:
-    return [i for e in elements for i in ([int(e)] if isinstance(e, (int, np.integer)) else [NO_TOKEN] * e.length)]
+    return [i for e in elements for i in ([int(e)] if _is_id(e) else [NO_TOKEN] * e.length)]
 
 
 def _key(elements: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(int(e) if isinstance(e, (int, np.integer)) else repr(e) for e in elements)
+    return tuple(int(e) if _is_id(e) else repr(e) for e in elements)
+
+
+def _is_id(element: Any) -> bool:
+    return isinstance(element, (int, np.integer))

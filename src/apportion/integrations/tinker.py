@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import BatchError, OptionError
 from . import thin
-from .calls import Call, PerCall, check_scorable, credit_calls, told
+from .calls import Call, PerCall, check_scorable, credit_calls, flat, told
 from .honours import Honours
 from .packed import Rollout
 from .rows import Plan, plan, rewrite, say
@@ -137,8 +137,8 @@ def install(config: Any, method: str, **options: Any) -> Assembler:
 def _rollout(made: Plan, name: str, trajectory: Any, final: float, group: int) -> Rollout:
     """A turn per transition. The last reward and the group's are the outcome, the others are earned by their turns."""
     steps = trajectory.transitions
-    calls = [Call(_flat(t.ob), t.ac.tokens, _logp(f"{name}, turn {k}", t.ac)) for k, t in enumerate(steps)]
-    read = told(name, calls, end=_flat(trajectory.final_ob))
+    calls = [Call(flat(t.ob.chunks), t.ac.tokens, _logp(f"{name}, turn {k}", t.ac)) for k, t in enumerate(steps)]
+    read = told(name, calls, end=flat(trajectory.final_ob.chunks))
     check_scorable(made.chosen, name, read)
     state: list[Any] | None = read.shown
     if made.states == "given":
@@ -151,14 +151,6 @@ def _rollout(made: Plan, name: str, trajectory: Any, final: float, group: int) -
         truncated=str(reason) in CUT if reason is not None else bool(steps) and steps[-1].ac.stop_reason == "length",
         turn_reward=[*rewards[:-1], 0.0],
     )  # fmt: skip
-
-
-def _flat(observation: Any) -> list[Any]:
-    """Token ids, and whole chunks that hold none."""
-    found: list[Any] = []
-    for chunk in observation.chunks:
-        found += chunk.tokens if hasattr(chunk, "tokens") else [chunk]
-    return found
 
 
 def _logp(name: str, action: Any) -> list[float]:
