@@ -16,6 +16,7 @@ import torch
 import apportion as ap
 from apportion.credit import Credit
 from apportion.errors import BatchError, MissingColumn, OptionError
+from apportion.integrations.verl.estimator import advantages
 from apportion.registry import methods
 
 ROWS, WIDTH = 8, 10
@@ -138,6 +139,25 @@ def test_nan_rewards_are_refused_by_row_on_masked_positions_too(column: int) -> 
     rewards[5, column] = float("nan")
     with pytest.raises(BatchError, match=rf"token_level_rewards\[5, {column}\] = nan: expected a finite number in row 5"):
         compute("apportion/rloo", rewards, mask, uid)
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (8, 11), (7, 10), (9, 10)])
+def test_a_mask_that_does_not_match_is_one_error(shape: tuple[int, int]) -> None:
+    rewards, _, uid = tensors()
+    with pytest.raises(BatchError, match=rf"response_mask has shape \({shape[0]}, {shape[1]}\), but .*\(8, 10\)"):
+        advantages("rloo", rewards, torch.ones(shape).long(), uid, settings())
+
+
+def test_groups_of_any_size_are_kept_apart() -> None:
+    """Prompts of one, three and four rollouts, as a filter leaves them: each against the others of its own."""
+    rewards, mask, _ = tensors()
+    uid = np.array(list("cabbabaa"), dtype=object)
+    found, _ = compute("apportion/rloo", rewards, mask, uid, settings(single="zero"))
+    total = rewards.sum(1).numpy()
+    for row in range(ROWS):
+        others = [total[i] for i in range(ROWS) if uid[i] == uid[row] and i != row]
+        expected = total[row] - np.mean(others) if others else 0.0
+        np.testing.assert_allclose(found[row][mask[row] == 1].numpy(), expected, atol=1e-6)
 
 
 def test_options_are_read_from_a_dictconfig_and_from_a_dataclass() -> None:

@@ -329,16 +329,26 @@ def test_equal_constants_in_two_places_may_be_chance(queue: Any) -> None:
     assert world.get(rows, "returns")[0][0, 0] == 2.0
 
 
-@pytest.mark.parametrize("field", ["values", "rm_scores"])
-def test_nan_is_refused_by_row(queue: Any, field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "method", "overrides"),
+    [
+        ("values", "gae", ["critic.enable=true"]),
+        ("rm_scores", "gae", ["critic.enable=true"]),
+        ("rollout_log_probs", "reinforce_pp", ["+algorithm.apportion.beta=0.1"]),
+        ("ref_log_prob", "reinforce_pp", ["+algorithm.apportion.beta=0.1"]),
+    ],
+)
+def test_nan_is_refused_by_row(queue: Any, field: str, method: str, overrides: list[str]) -> None:
     lengths = [len(world.output(s).response_mask) for s in SHAPES]
     wild = [np.zeros(n, dtype=np.float32) for n in lengths]
     wild[2][0] = np.nan
     name = world.uid()
     sessions = [(name, i, [world.output(s, score=r)]) for i, (s, r) in enumerate(zip(SHAPES, SCORES, strict=True))]
-    rows = world.put(sessions, **{field: wild})
-    with pytest.raises(BatchError, match=r"row 2"):
-        run("apportion/gae", rows, "critic.enable=true")
+    calm = [np.full(n, -1.0, dtype=np.float32) for n in lengths]
+    logs = {"old_log_probs": calm, "rollout_log_probs": calm, "ref_log_prob": calm} if method == "reinforce_pp" else {}
+    rows = world.put(sessions, **{**logs, field: wild})
+    with pytest.raises(BatchError, match=r"nan.*row 2|row 2.*nan"):
+        run(f"apportion/{method}", rows, *overrides, *(["actor_rollout_ref.actor.use_kl_loss=true"] if logs else []))
 
 
 def test_a_row_without_states_is_named(queue: Any) -> None:

@@ -78,6 +78,9 @@ def advantages(method: str, rewards: Any, mask: Any, index: Any, config: Any) ->
     settings = settings_of(config, method)
     brought = BROUGHT.get()
     _check_finite("token_level_rewards", rewards)
+    for each in (mask, mask if brought is None else brought.mask):
+        if tuple(each.shape) != tuple(rewards.shape):
+            raise BatchError(f"response_mask has shape {tuple(each.shape)}, but token_level_rewards has {tuple(rewards.shape)}")
     policy = to_numpy("response_mask", mask if brought is None else brought.mask) != 0
     rows = np.flatnonzero(policy.any(axis=1))
     if not rows.size:
