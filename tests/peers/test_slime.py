@@ -150,6 +150,44 @@ def test_a_removed_sample_enters_no_statistic_and_neither_does_who_is_left_alone
     assert credit[0].any()
 
 
+def test_a_sample_in_which_the_policy_wrote_nothing_gets_zero_and_enters_no_statistic() -> None:
+    given = [*samples(), *samples()[2:]]
+    given[4].loss_mask = [0, 0, 0]  # a third rollout of the second prompt, of which nothing is the policy's
+    given[4].reward = 100.0
+    _, credit = ours.rewards(args(), given[:5])
+    _, without = ours.rewards(args(), given[:4])
+    assert not credit[4].any()
+    assert [x.tolist() for x in credit[:4]] == [x.tolist() for x in without]
+
+
+def test_groups_of_any_size_are_kept_apart() -> None:
+    given = [*samples(), *samples()[:1]]
+    given[4].reward = 0.5  # three of the first prompt, two of the second
+    _, credit = ours.rewards(args(), given)
+    assert [float(x[0]) for x in credit] == pytest.approx([0.75, -0.75, 1.0, -1.0, 0.0])
+
+
+def test_a_sample_cut_off_is_known_to_be_and_credited_with_the_others() -> None:
+    from slime.utils.types import Sample
+
+    given = samples(status=Sample.Status.TRUNCATED)
+    assert ours.rows_of(given, [s.reward for s in given]).columns["truncated"] == [False, False, True, False]
+    _, credit = ours.rewards(args(), given)
+    assert credit[2].tolist() == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_log_probs_that_are_no_numbers_name_the_row_where_the_policy_wrote(bad: float) -> None:
+    given = samples()
+    for sample in given:
+        sample.rollout_log_probs = [-1.0] * sample.response_length
+    given[2].rollout_log_probs = [-1.0, bad, -1.0]  # a tool's token: anything may stand there
+    ours.rewards(args("hca", fit=True), given)
+    given[2].rollout_log_probs = [-1.0, -1.0, bad]
+    with pytest.raises(BatchError, match=rf"logp of row 2 is {bad} \(token 2\)"):
+        ours.rewards(args("hca", fit=True), given)
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
