@@ -215,6 +215,29 @@ def test_masked_groups_enter_no_statistic() -> None:
     assert done["advantages"][2:4].any()
 
 
+def test_groups_of_any_size_are_kept_apart() -> None:
+    ours.register("rloo", single="zero")
+    given = data()
+    given.metadata["uids"] = ["a", "a", "a", "b", "pad0"]  # three of one prompt, one of the other
+    done = trainer(config("apportion/rloo")).compute_advantages_and_returns(given)
+    np.testing.assert_allclose(done["advantages"][:, 3].numpy(), [0.5, -1.0, 0.5, 0.0, 0.0])
+
+
+def test_a_response_cut_off_in_a_turn_is_credited_as_far_as_it_goes() -> None:
+    ours.register("pooled_td", states="observation")
+    whole = trainer(config()).compute_advantages_and_returns(data())["advantages"]
+    given = data()
+    given["loss_mask"][2, 3] = 0  # the second turn of row 2 was cut off before its first token: one turn is left
+    given["response_mask"][2, 3] = 0
+    given["rewards"][2] = torch.tensor([0.0, 0.0, 1.0, 0.0])
+    cut = trainer(config()).compute_advantages_and_returns(given)["advantages"]
+    assert torch.isfinite(cut).all()
+    assert cut[2, 3] == 0
+    assert (cut[2, :2] == cut[2, 0]).all()
+    assert cut[2, 0] != 0
+    torch.testing.assert_close(cut[:2], whole[:2])  # the other prompt knows nothing of it
+
+
 def test_another_average_than_the_method_means_is_said_once_at_start() -> None:
     ours.register("rloo")
     with pytest.warns(UserWarning, match="denominator 'trajectory'.*token_mean"):

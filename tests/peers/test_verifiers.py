@@ -73,6 +73,18 @@ def test_what_was_never_scored_is_none_and_not_zero() -> None:
     assert plugin.credit_episodes(group[2:], "rloo") is None
 
 
+def test_roles_decide_nothing_and_what_was_sampled_does() -> None:
+    """What verifiers sampled is the policy's under whatever role; a role that verifiers does not know, it refuses itself."""
+    odd = trace([[1, 2], [3]], 1.0, name="a")
+    odd["nodes"][2]["message"] = {"role": "system", "content": "x"}  # instead of the tool's answer
+    group = pair(odd, trace([[1], [4, 5]], 0.0, name="b"))
+    plugin.credit_episodes(group, "grpo", spread="none")
+    assert sampled(group[0]) == [[0.5, 0.5], [0.5]]
+    odd["nodes"][2]["message"]["role"] = "robot"
+    with pytest.raises(ValueError, match="robot"):
+        episode(odd)
+
+
 def test_a_message_without_a_token_is_no_turn_and_its_reward_is_not_lost() -> None:
     group = pair(trace([[1], [], [3]], 0.0, name="a"), trace([[2], [4]], 0.0, name="b"))
     plugin.hand_over(group[0].traces[0], state=["s", "unseen", "t"], turn_reward=[0.0, 1.0, 0.0])
