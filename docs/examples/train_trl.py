@@ -111,7 +111,7 @@ def adapters(rank: int) -> Any:
 
 
 def tried(trainer: Any, tokenizer: Any, task: Any, held: list[dict[str, Any]], s: Settings) -> list[float]:
-    """A sampled answer to each held-out problem, scored; the random numbers of training are left as they were."""
+    """An answer to each held-out problem, drawn as in training, scored; the random numbers of training are left as they were."""
     import torch
 
     model, found = trainer.accelerator.unwrap_model(trainer.model), []
@@ -123,7 +123,7 @@ def tried(trainer: Any, tokenizer: Any, task: Any, held: list[dict[str, Any]], s
             chats = [row["prompt"] for row in part]
             shown = tokenizer.apply_chat_template(chats, add_generation_prompt=True, padding=True, return_tensors="pt")
             shown = shown.to(model.device)
-            said = model.generate(**shown, max_new_tokens=s.max_completion, do_sample=True, temperature=1.0, top_k=0, top_p=1.0)
+            said = model.generate(**shown, generation_config=trainer.generation_config)
             texts = tokenizer.batch_decode(said[:, shown["input_ids"].shape[1] :], skip_special_tokens=True)
             found += [score(task, row["row"], text) for row, text in zip(part, texts, strict=True)]
             watch(len(found), len(held))

@@ -27,12 +27,14 @@ def lefts(completions: list[str], **more: Any) -> list[float]:
     return [c.split().count("left") + 0.1 * len(c.split()) for c in completions]
 
 
-def made(folder: Path, *, credit: str = "agentprm", options: Any = None, carry: bool = True, **changes: Any) -> Any:
+def made(
+    folder: Path, *, credit: str = "agentprm", options: Any = None, carry: bool = True, prompts: int = 8, **changes: Any
+) -> Any:
     settings = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "constant"} | changes
     base = folder / "model"
     model: Any = AutoModelForCausalLM.from_pretrained(base) if base.exists() else world.model()
     return CreditGRPOTrainer(
-        model, lefts, args=world.config(folder, **settings), train_dataset=world.prompts(8),
+        model, lefts, args=world.config(folder, **settings), train_dataset=world.prompts(prompts),
         processing_class=world.tokenizer(), credit=credit, carry=carry,
         credit_options={"fit": True} if options is None else options,
     )  # fmt: skip
@@ -43,11 +45,13 @@ def state(trainer: Any) -> Any:
 
 
 def test_a_run_that_goes_on_ends_where_it_would_have_ended_and_has_learned_the_same(tmp_path: Path) -> None:
-    whole = made(tmp_path / "whole")
+    """From the middle of a second epoch, whose problems stand in another order than those of the first."""
+    again: Any = {"save_steps": 3, "prompts": 4}
+    whole = made(tmp_path / "whole", **again)
     whole.train()
-    shutil.copytree(tmp_path / "whole" / "checkpoint-2", tmp_path / "half" / "checkpoint-2")
-    before, _ = read(tmp_path / "half" / "checkpoint-2", "agentprm")
-    other = made(tmp_path / "half")
+    shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "half" / "checkpoint-3")
+    before, _ = read(tmp_path / "half" / "checkpoint-3", "agentprm")
+    other = made(tmp_path / "half", **again)
     start = state(other)
     other.train(resume_from_checkpoint=str(last_checkpoint(tmp_path / "half")))
     assert len(other.state.log_history) == len(whole.state.log_history)

@@ -99,6 +99,7 @@ class Resumes:
     state: Any
     _carried: Carried
     _credit: Method
+    _sampler: Any = ()
     _say: Callable[[Sequence[str]], None]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -110,9 +111,17 @@ class Resumes:
             folder = Path(place._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
             write(folder, self._credit.id, self._carried)
 
+    def _get_train_sampler(self, *args: Any, **more: Any) -> Any:
+        """TRL's, noted: resumed in a later epoch, it would draw the permutation of the first again."""
+        parent: Any = super()
+        self._sampler = parent._get_train_sampler(*args, **more)
+        return self._sampler
+
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         parent: Any = super()
         parent._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
+            for _ in range(int(self.state.epoch or 0)):
+                next(iter(self._sampler), None)  # draws a permutation and forgets it
             self._carried, remark = read(Path(checkpoint), self._credit.id)
             self._say([remark] if remark else [])
