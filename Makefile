@@ -48,6 +48,7 @@ docs: setup
 	$(BIN)/python -m apportion.integrations.skyrl docs/skyrl.md
 	$(BIN)/python -m apportion.integrations.slime docs/slime.md
 	$(BIN)/python -m apportion.integrations.trinity docs/trinity.md
+	$(BIN)/python -m apportion.integrations.nemo_rl docs/nemo-rl.md
 	$(BIN)/python -m apportion.integrations.tinker docs/tinker.md
 	$(BIN)/python -m apportion.integrations.rllm docs/rllm.md
 	$(BIN)/python -m apportion.integrations.thin verifiers PRIME_RL docs/verifiers.md

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import apportion as ap
-from apportion.errors import ApportionError, OptionError
+from apportion.errors import ApportionError, MissingColumn, OptionError
 from apportion.evidence import save_learned
 from apportion.integrations import honours, thin
 from apportion.integrations.named import loaded
@@ -74,3 +74,13 @@ def test_what_a_place_has_other_ways_to_bring_is_said() -> None:
     with pytest.raises(OptionError, match=r"it has no value; a critic or pass fit=True"):
         plan(PLACE, "gae", {})
     assert "logp" not in read(plan(PLACE, "rloo", {}).chosen)
+
+
+def test_a_column_that_only_an_option_asks_for_is_there_or_says_what_brings_it() -> None:
+    loss = honours.Honours("here", frozenset({"token"}), True, "token")
+    place = thin.Place("here", ("reward", "group"), loss, {"logp": "a second pass"})
+    assert plan(place, "reinforce_pp", {"variant": "baseline"}).chosen.options == {"variant": "baseline"}
+    with pytest.raises(MissingColumn, match="here cannot feed reinforce_pp with these options: a second pass.*column 'logp'"):
+        plan(place, "reinforce_pp", {"beta": 0.1})
+    with pytest.raises(MissingColumn, match="column 'group'"):
+        plan(thin.Place("here", ("reward",), loss), "reinforce_pp", {"variant": "baseline"})

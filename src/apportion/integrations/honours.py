@@ -11,6 +11,7 @@ import numpy as np
 from ..credit import Credit, Preferences
 from ..edges.layout import plain_layout
 from ..errors import MissingColumn, OptionError
+from ..ids import Codes
 from ..registry import Method
 
 
@@ -64,7 +65,7 @@ def smallest(
     """The method's result on its smallest batch with these options, so that wrong ones fail before any rollout.
 
     limit: the generation limit the trainer is set to. brings: the columns its batches can hold (None:
-    any). One of them that only these options ask for is filled with zeros; another is missing here already.
+    any). One of them that only these options ask for is filled with zeros (a group: one of all); another is missing here already.
     """
     batch, given = spec.smallest_call()
     batch = batch.with_columns(limit=batch.limit or limit or batch.n_tokens, layout=batch.layout or plain_layout(batch))
@@ -76,5 +77,7 @@ def smallest(
     except MissingColumn:
         floats = {n: m["axis"] for n, m in batch.columns().items() if m["kind"] == "float" and getattr(batch, n) is None}
         wanted = (spec.reads | spec.may_read).intersection(floats if brings is None else brings)
-        asked = {n: np.zeros(batch.count(axis)) for n, axis in floats.items() if n in wanted}
+        asked: dict[str, Any] = {n: np.zeros(batch.count(axis)) for n, axis in floats.items() if n in wanted}
+        if batch.group is None and (brings is None or "group" in brings):
+            asked["group"] = Codes.of([0] * batch.n_trajectories)
         return spec(batch.with_columns(**asked), **given)

@@ -73,7 +73,11 @@ def choose(place: Place, method: str, options: Mapping[str, Any]) -> Chosen:
         raise OptionError(f"{place.name} cannot feed {method}: {lacking}; {' or '.join(ways) or 'none can be had'}")
     if spec.grows and asked:
         raise OptionError(f"{place.name} cannot honour {method} with {spec.source}=: it grows rollouts, but the batch is fixed")
-    remarks = _honoured(place, honours.smallest(spec, own, brings=place.columns))
+    try:
+        remarks = _honoured(place, honours.smallest(spec, own, brings=place.columns))
+    except MissingColumn as error:  # a column that only these options ask for
+        ways = [way for name, way in place.ways.items() if f"column '{name}'" in str(error)]
+        raise MissingColumn(f"{place.name} cannot feed {method} with these options: {'; '.join([*ways, str(error)])}") from None
     if spec.scope == "batch" and place.sees != "batch":
         remarks.append(f"{method} takes statistics over a whole batch, but {place.name} shows it one {place.sees} at a time")
     return Chosen(spec, given, tuple(remarks))
