@@ -80,7 +80,7 @@ def test_a_column_that_only_an_option_asks_for_is_there_or_says_what_brings_it()
     loss = honours.Honours("here", frozenset({"token"}), True, "token")
     place = thin.Place("here", ("reward", "group"), loss, {"logp": "a second pass"})
     assert plan(place, "reinforce_pp", {"variant": "baseline"}).chosen.options == {"variant": "baseline"}
-    with pytest.raises(MissingColumn, match="here cannot feed reinforce_pp with these options: a second pass.*column 'logp'"):
+    with pytest.raises(MissingColumn, match=r"here cannot feed reinforce_pp with these options: a second pass.*column 'logp'"):
         plan(place, "reinforce_pp", {"beta": 0.1})
     with pytest.raises(MissingColumn, match="column 'group'"):
         plan(thin.Place("here", ("reward",), loss), "reinforce_pp", {"variant": "baseline"})
