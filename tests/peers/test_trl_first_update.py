@@ -60,6 +60,8 @@ def replayed(prompts: list[Any], trainer: Any) -> dict[str, Any]:
     assert len(prompts) == len(ids)
     n, length = ids.shape
     action = batch.action.reshape(n, length)[:, OPENING:]
+    assert batch.state is not None
+    assert batch.outcome is not None
     keys = batch.state.codes.reshape(n, -1)
     return {
         "prompt_ids": ids[:, :OPENING].tolist(), "completion_ids": ids[:, OPENING:].tolist(),
@@ -92,7 +94,7 @@ def by_trl(tmp_path: Path, method: str, loss_type: str) -> Any:
     return flat(model) - before
 
 
-def our_credit(method: str, denominator: str | None = None) -> ap.Credit:
+def our_credit(method: str, denominator: Any = None) -> ap.Credit:
     credit = ap.assign(rolled()[0], method)
     assert isinstance(credit, ap.Credit)
     return credit if denominator is None else relabelled(credit, loss=replace(credit.loss, denominator=denominator))
