@@ -151,6 +151,9 @@ def test_rllm_takes_the_lists_as_they_are(caplog: pytest.LogCaptureFixture) -> N
     assert "zero" not in caplog.text
 
 
+OURS: tuple[tuple[str, str, dict[str, Any]], ...] = (("rloo", "rloo", {}), ("grpo", "grpo", {"spread": "population"}))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_our_estimators_are_rllms_where_they_mean_the_same(seed: int) -> None:
     """Groups of 2 to 5; GRPO by the population's spread, as rLLM takes it."""
@@ -160,7 +163,7 @@ def test_our_estimators_are_rllms_where_they_mean_the_same(seed: int) -> None:
     def made() -> list[Any]:
         return [g for k, r in enumerate(rewards) for g in plain(*r, task=f"t{k}")]
 
-    for theirs, method, options in (("rloo", "rloo", {}), ("grpo", "grpo", GRPO)):
+    for theirs, method, options in OURS:
         cfg = config(adv_estimator=f"apportion/{method}", use_precomputed_advantage=False)
         assert ours.register(cfg, method, backend="verl", **options) == f"apportion/{method}"
         own = collected(made(), config(adv_estimator=theirs, use_precomputed_advantage=False))
@@ -168,9 +171,6 @@ def test_our_estimators_are_rllms_where_they_mean_the_same(seed: int) -> None:
         for a, b in zip(mine, own, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-9)
         assert np.ptp([a[0] for a in mine]) > 0
-
-
-GRPO = {"spread": "population"}
 
 
 def test_a_role_takes_an_estimator_by_name_and_others_stay_rllms() -> None:
