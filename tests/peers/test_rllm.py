@@ -243,14 +243,21 @@ def test_a_rollout_alone_or_without_a_word_gets_zeros_and_enters_no_statistic() 
     assert ids == [[0.0, 0.0]]
 
 
-def test_what_a_method_drops_has_no_advantage() -> None:
-    made = episodes(*(trajectory([[1], [2]], r, shown=[[9], [s]]) for r, s in ((1.0, 5), (0.0, 5), (1.0, 6), (1.0, 6))))
-    groups = grouped(made, "carl")
-    crediting = ours._crediting(ours.PLACE, config(), "carl", "trajectory", {})
-    kept = [c.keep.all() for members in crediting(groups) for calls in members for c in calls]
-    flat = [s[0] for steps in advantages(groups) for s in steps]
-    assert not all(kept)
-    assert all(a == 0 for a, k in zip(flat, kept, strict=True) if not k)
+def test_what_a_method_drops_has_no_advantage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if it has credit: rLLM has no mask, so a 0 is all that takes a token out of its loss."""
+    from apportion.integrations import calls
+
+    made = calls.credited
+
+    def dropping(*given: Any, **named: Any) -> Credit:
+        credit = made(*given, **named)
+        keep = np.ones(credit.batch.n_tokens, dtype=np.bool_)
+        keep[[1, 6]] = False  # the first token of the first step, and of the second rollout's last
+        return credit.with_fields(keep=keep)
+
+    monkeypatch.setattr(calls, "credited", dropping)
+    groups = grouped(episodes(trajectory([[1, 2]], 1.0), trajectory([[3], [4]], 0.0)), "rloo")
+    assert advantages(groups) == [[[0.0, 1.0]], [[-1.0], [0.0]]]
 
 
 def test_a_history_that_was_rewritten_is_shown_whole() -> None:

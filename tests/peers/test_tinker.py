@@ -203,10 +203,6 @@ def test_a_rollout_that_wrote_nothing_or_is_alone_gets_nothing_and_disturbs_nobo
     assert ours.assembler("rloo")([group(never)]) == ([], [])
 
 
-def image() -> Any:
-    return tinker.types.ImageChunk(data=b"png", format="png", expected_tokens=3)
-
-
 def test_images_in_a_prompt_stand_where_they_stood() -> None:
     def seen(data: bytes, reward: float) -> Trajectory:
         chunk = tinker.types.ImageChunk(data=data, format="png", expected_tokens=3)
@@ -216,7 +212,9 @@ def test_images_in_a_prompt_stand_where_they_stood() -> None:
     groups = [group(seen(b"a", 1.0), seen(b"a", 0.0), seen(b"b", 0.0))]
     data, _ = ours.assembler("rloo")(groups)
     assert values(data[0]) == [0, 0, 0, 0, 1.0, 1.0]
-    codes = _batch(groups, "gigpo", states="observation").state.codes
+    batch = _batch(groups, "gigpo", states="observation")
+    assert batch.ids[:7].tolist() == [9, -1, -1, -1, 8, 1, 2]
+    codes = batch.state.codes
     assert codes[0] == codes[2] != codes[4]
     with pytest.raises(BatchError, match="trajectory 0: its prompt holds images"):
         ours.assembler("gae", fit=True)(groups)
@@ -229,7 +227,7 @@ class Sampler:
         raise AssertionError("asked")
 
 
-def test_a_source_is_not_asked_about_a_context_the_policy_never_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_is_not_asked_about_a_context_the_policy_never_had() -> None:
     anew = Trajectory([step([9], [1]), step([8, 7], [2], 1.0)], tinker.ModelInput.empty())
     made = ours.assembler("rloo")
     asks = replace(made.plan.chosen, spec=methods()["vineppo"], options={"sampler": Sampler()})
