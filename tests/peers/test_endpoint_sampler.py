@@ -91,6 +91,21 @@ def test_draws_are_kept_by_number_and_another_seed_asks_anew(tmp_path: Path) -> 
         assert sorted(values(url, 1)) == [6, 7, 8, 9, 10, 11]
 
 
+@pytest.mark.filterwarnings("error")
+def test_draws_that_never_differ_are_doubted() -> None:
+    def draw(url: str, k: int, **sampling: Any) -> None:
+        sampler = EndpointSampler(endpoint(url, sampling={**SAMPLING, **sampling}), lambda i, t, e: 0.0, decode)
+        sampler.continuations(answers(), np.array([0, 1]), k, np.random.default_rng(0))
+
+    with server(lambda r, i: (200, continued("same"))) as (url, _):
+        with pytest.raises(UserWarning, match="all 4 draws after each of 2 prefixes are the same"):
+            draw(url, 4)
+        draw(url, 4, temperature=0)
+        draw(url, 1)
+    with server(lambda r, i: (200, continued("same" if i else "other"))) as (url, _):
+        draw(url, 4)
+
+
 def test_a_limit_stops_it() -> None:
     with server(lambda r, i: (200, continued(""))) as (url, asked):
         sampler = EndpointSampler(endpoint(url, limit=Limit(calls=2), concurrency=1), lambda i, t, e: 0.0, decode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -74,6 +75,7 @@ class EndpointSampler:
             written += [own] * k
             asked += [self._question(i, self.decode(ids[part].tolist()), own, f"prefixes[{p}] = {int(prefixes[p])}")] * k
         replies = self._asked(asked, [self.form == "chat" and bool(own) for own in written], int(rng.integers(2**31)))
+        self._doubt([reply.text for reply in replies], k)
         paid = [
             self.reward(int(i), own + reply.text, reply.finish != "length")
             for i, own, reply in zip(np.repeat(owner, k), written, replies, strict=True)
@@ -94,6 +96,16 @@ class EndpointSampler:
                 replies = self.endpoint.ask_all([questions[i] for i in some], first=first, watch=self.watch, **more)
                 found |= zip(some, replies, strict=True)
         return [found[i] for i in range(len(questions))]
+
+    def _doubt(self, texts: Sequence[str], k: int) -> None:
+        """Warn where a server seems to take the likeliest token whatever the temperature: no two draws differ."""
+        draws = k > 1 and len(texts) >= 8 and bool(self.endpoint.sampling.get("temperature", 1))
+        if draws and any(texts) and all(texts[i] == texts[i - i % k] for i in range(len(texts))):
+            warnings.warn(
+                f"all {k} draws after each of {len(texts) // k} prefixes are the same: does {self.endpoint.base_url} sample? "
+                "(transformers serve does so only where the model's generation config says do_sample)",
+                stacklevel=3,
+            )
 
     def _question(self, i: int, whole: str, own: str, where: str) -> Question:
         if self.form == "text" or self.prompts is None:

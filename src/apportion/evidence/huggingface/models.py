@@ -49,13 +49,6 @@ def gguf_file(name: str) -> Path | None:
     return files[0]
 
 
-def save(model: Any, tokenizer: Any, folder: str | Path) -> Path:
-    """Both in one folder, as servers want them (a server that takes no GGUF), with all weights as they are in memory."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return Path(folder)
-
-
 def _need(module: str, package: str) -> None:
     if find_spec(module) is None:
         raise OptionError(f"a Hugging Face model needs {module}: pip install {package}")
