@@ -181,6 +181,19 @@ def test_of_few_rollouts_the_intervals_hold_what_many_say_about_as_often_as_they
     assert (held >= 0.85 * 150).all(), held
 
 
+def test_the_interval_is_students_with_the_rollouts_less_the_groups_as_freedom() -> None:
+    """Four groups of four single turns, of which 1, 2, 3 and 2 have the right sign: within groups that varies by p (1 - p)."""
+    n, right = 16, np.array([1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 1, 0, 1, 0])
+    batch = ap.Batch.from_turns([[1]] * n, outcome=np.zeros(n), group=np.repeat(np.arange(4), 4))
+    true = np.where(np.arange(n) % 3 == 0, 1.0, -1.0)
+    found = Estimate(batch, "turn", true, true - 0.5, true + 0.5, np.stack([true, true]), 2, Bill())
+    got = agreement(ap.Credit.of(batch, "turn", np.where(right, true, -true)), found, true > 0, 1, resamples=4000).sign
+    share = np.array([0.25, 0.5, 0.75, 0.5])
+    error = np.sqrt((share * (1 - share)).mean() / n * 4 / 3)  # of four: n - 1 is 3
+    assert got.value == 0.5
+    assert (got.high - got.low) / 2 == pytest.approx(2.1788 * error, rel=0.05)  # Student's quantile at 12
+
+
 def test_signs_count_where_they_are_known_and_zeros_count_half() -> None:
     batch, _, found = _made(10, 0.0, 2)
     sure = np.array([True] * 4 + [False] * 6)
