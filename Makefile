@@ -4,6 +4,8 @@
 # make check   format, lint, strict types, import directions
 # make test    all tests
 # make test-peers  the tests that need torch and the peers, in .venv-peers
+# make test-heavy  the tests that need SmolLM2 and a real server, in .venv-peers
+# make demo-lm  a real model's answers with credit by methods that ask it, its sampler and a judge; writes lm.html
 # make docs    docs/methods.md, docs/cards.md and the tables of methods in the pages of trainers
 # make picture docs/headline.png, from the demo's report (needs Chromium)
 # make bench   speed against the peers (torch and others, in a .venv-peers of their own)
@@ -17,7 +19,7 @@ PIP   := -m pip --disable-pip-version-check -qq install
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
-.PHONY: setup demo demo-train check test test-peers bench docs picture clean
+.PHONY: setup demo demo-train check test test-peers test-heavy demo-lm bench docs picture clean
 
 setup: $(VENV)/.stamp-base
 
@@ -79,7 +81,13 @@ $(PEERS)/.stamp-test: $(PEERS)/.stamp constraints.txt
 	@touch $@
 
 test-peers: $(PEERS)/.stamp-test
-	$(PEERS)/bin/python -m pytest -rs tests/peers tests/test_padded.py tests/test_perf.py
+	$(PEERS)/bin/python -m pytest -rs -m "not heavy" tests/peers tests/test_padded.py tests/test_perf.py
+
+test-heavy: $(PEERS)/.stamp-test
+	APPORTION_REQUIRE_HEAVY=1 $(PEERS)/bin/python -m pytest -rs -m heavy tests/peers
+
+demo-lm: $(PEERS)/.stamp
+	$(PEERS)/bin/python docs/examples/lm_demo.py --out lm.html
 
 bench: $(PEERS)/.stamp
 	$(PEERS)/bin/python -m perf.run
