@@ -93,5 +93,5 @@ bench: $(PEERS)/.stamp
 	$(PEERS)/bin/python -m perf.run
 
 clean:
-	rm -rf $(VENV) $(PEERS) runs report.html build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) runs report.html lm.html build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
