@@ -225,13 +225,14 @@ def test_states_are_named_by_the_workflow_or_are_what_was_shown() -> None:
 def test_rollouts_cut_off_are_known_to_be_where_rllm_says_why_they_ended() -> None:
     from rllm.workflows.workflow import TerminationReason as Why
 
-    made = [
-        e for k, why in enumerate((Why.MAX_TURNS_EXCEEDED, Why.ENV_DONE))
-        for e in episodes(trajectory([[1]], 1.0), task=f"t{k}", termination_reason=why)
-    ]  # fmt: skip
-    assert batch_of(grouped(made, "rloo"), "rloo").truncated.tolist() == [True, False]
-    unknown = episodes(trajectory([[1]], 1.0), trajectory([[1]], 0.0))
-    assert batch_of(grouped(unknown, "rloo"), "rloo").truncated is None
+    def ended(*why: Any) -> Any:
+        made = [e for k, w in enumerate(why) for e in episodes(trajectory([[1]], 1.0), task=f"t{k}", termination_reason=w)]
+        truncated = batch_of(grouped(made, "rloo"), "rloo").truncated
+        return None if truncated is None else truncated.tolist()
+
+    assert ended(Why.MAX_TURNS_EXCEEDED, Why.ENV_DONE) == [True, False]
+    assert ended(Why.MAX_TURNS_EXCEEDED, Why.UNKNOWN) is None
+    assert ended(None, None) is None
 
 
 def test_a_rollout_alone_or_without_a_word_gets_zeros_and_enters_no_statistic() -> None:
@@ -247,7 +248,7 @@ def test_what_a_method_drops_has_no_advantage(monkeypatch: pytest.MonkeyPatch) -
     """Even if it has credit: rLLM has no mask, so a 0 is all that takes a token out of its loss."""
     from apportion.integrations import calls
 
-    made = calls.credited
+    made = thin.credited
 
     def dropping(*given: Any, **named: Any) -> Credit:
         credit = made(*given, **named)
@@ -267,6 +268,18 @@ def test_a_history_that_was_rewritten_is_shown_whole() -> None:
     anew.steps.append(Step(prompt_ids=[7, 8], response_ids=[2], logprobs=[-0.5]))
     batch = batch_of(grouped(episodes(anew, trajectory([[1]], 0.0)), "rloo"), "rloo")
     assert batch.ids.tolist() == [100, 1, 7, 8, 2, 100, 1]
+
+
+def test_images_keep_their_places_and_what_reads_tokens_does_not_read_them() -> None:
+    def seen(reward: float) -> Any:
+        made = trajectory([[1]], reward)
+        made.steps[0].prompt_ids = [9, SimpleNamespace(length=2), SimpleNamespace(tokens=[7, 8])]
+        return made
+
+    groups = grouped(episodes(seen(1.0), seen(0.0)), "rloo")
+    assert batch_of(groups, "rloo").ids[:6].tolist() == [9, -1, -1, 7, 8, 1]
+    with pytest.raises(BatchError, match="group task:agent, trajectory 0: its prompt holds images"):
+        grouped(episodes(seen(1.0), seen(0.0)), "gae", fit=True)
 
 
 def test_a_hook_of_ones_own_makes_the_groups() -> None:
