@@ -31,8 +31,8 @@ from apportion.survey.profile import Profile, profile
 COSTS = {"rloo": 100.0, "grpo": 110.0, "gigpo": 50.0, "vineppo": 20.0, "gae": 40.0, "capo-judge80": 10.0}
 
 
-def _learned(cost: float) -> dict[str, list[float]]:
-    return {"reached": [1.0] * 3, "way": [1.0] * 3, "cost": [cost * f for f in (0.98, 1.0, 1.02)]}
+def _learned(cost: float) -> dict[str, dict[str, list[float]]]:
+    return {"0.1": {"reached": [1.0] * 3, "way": [1.0] * 3, "cost": [cost * f for f in (0.98, 1.0, 1.02)]}}
 
 
 def _gradient(rho: float, price: float = 1.0) -> dict[str, dict[str, list[float]]]:
@@ -64,7 +64,7 @@ def _world(**changed: Any) -> Measured:
         _setting("long", "turns", 30, "fit"),
         _setting("held", "turns", 20, "held-out"),
     ]
-    data = {"format": 1, "about": {}, "group": 8, "seeds": 3, "entrants": sorted(COSTS), "settings": settings, "rows": rows}
+    data = {"format": 2, "about": {}, "group": 8, "seeds": 3, "entrants": sorted(COSTS), "settings": settings, "rows": rows}
     prices = {"generated": 1.0, "scored": 0.3, "env_steps": 5.0, "judge_calls": 500.0, "trained": 2.0}
     return read({**data, "prices": prices, **changed})
 
@@ -135,10 +135,28 @@ def test_worth_is_cost_beside_rloo_with_an_interval_over_seeds_and_settings() ->
 
 def test_a_run_that_ends_on_the_way_counts_as_the_share_it_had_come() -> None:
     m = _world()
-    m.learning["short", "gigpo"]["way"][:] = (1.0, 0.25, 0.25)
+    m.learning["short", "gigpo"][0.1]["way"][:] = (1.0, 0.25, 0.25)
     assert log_cost(m, "short", "gigpo") == pytest.approx(np.log(150.0 / 1.5))
-    m.learning["short", "gigpo"]["way"][:] = 0.0
+    m.learning["short", "gigpo"][0.1]["way"][:] = 0.0
     assert log_cost(m, "short", "gigpo") == pytest.approx(np.log(150.0 / (3 * NO_WAY)))
+
+
+def test_a_method_is_judged_at_the_learning_rate_that_suits_it() -> None:
+    m = _world()
+    m.learning["short", "gigpo"][0.5] = {k: v.copy() for k, v in m.learning["short", "gigpo"][0.1].items()}  # type: ignore[index]
+    m.learning["short", "gigpo"][0.5]["cost"][:] = 30.0
+    assert log_cost(m, "short", "gigpo") == pytest.approx(np.log(30.0))
+    m.learning["short", "gigpo"][0.5]["way"][:] = 0.1
+    assert log_cost(m, "short", "gigpo") == pytest.approx(np.log(50.0))
+
+
+def test_a_price_is_taken_from_the_settings_that_may_be_looked_at() -> None:
+    m, user = _world(), _user(can_fork="yes", T=40)
+    seen, unseen = (cost(m, "vineppo", user, among) for among in (None, ["short", "long"]))
+    assert seen is not None
+    assert unseen is not None
+    assert seen.at[0] == "held"
+    assert set(unseen.at) == {"short", "long"}
 
 
 def test_the_way_is_from_the_start_to_the_target() -> None:
@@ -185,7 +203,7 @@ def test_distance_is_declared_and_its_terms_are_named() -> None:
 
 def test_near_settings_count_more_than_far_ones() -> None:
     m = _world()
-    m.learning["short", "gigpo"]["cost"][:] = 400.0
+    m.learning["short", "gigpo"][0.1]["cost"][:] = 400.0
     near, far = (next(r for r in rank(_user(turns=n), m).ranked if r.entrant == "gigpo") for n in (10, 30))
     assert near.worth < far.worth
 
@@ -252,7 +270,7 @@ def test_a_comparison_never_lets_ours_see_the_task_it_is_judged_on() -> None:
     m = _world()
     spoiled = _world()
     for e in COSTS:
-        spoiled.learning["held", e]["cost"][:] = 1.0 if e == "grpo" else 1000.0
+        spoiled.learning["held", e][0.1]["cost"][:] = 1.0 if e == "grpo" else 1000.0
     case = next(c for c in cases(m, ["held"]) if c.have == "forks")
     assert advise(m, case)["measured"] == advise(spoiled, case)["measured"]
     assert advise(m, case)["measured"].entrants[0] == ("vineppo",)
@@ -277,7 +295,7 @@ def test_shares_and_regret_are_those_of_the_measured_costs() -> None:
 def test_ours_is_shown_when_it_fails() -> None:
     m = _world()
     for e in COSTS:
-        m.learning["held", e]["cost"][:] = 1.0 if e == "grpo" else 1000.0
+        m.learning["held", e][0.1]["cost"][:] = 1.0 if e == "grpo" else 1000.0
     rows = {r["selector"]: r for r in compare(m, draws=50, tasks=["held"])["rows"]}
     assert rows["measured"]["first"]["value"] == 0.0
     assert rows["always GRPO"]["first"]["value"] == 1.0
@@ -325,7 +343,11 @@ def test_what_ships_is_the_grid_and_its_comparison_is_that_of_its_numbers() -> N
 def test_costs_that_are_drawn_on_are_counted_and_said() -> None:
     """How much of the comparison rests on runs that never reached the target stands beside its numbers."""
     m, found = measured(), compared()
-    cells = [cell["reached"] for (task, _), cell in m.learning.items() if m.settings[task].split == "held-out"]
+    cells = [
+        np.concatenate([at["reached"] for at in cell.values()])
+        for (task, _), cell in m.learning.items()
+        if m.settings[task].split == "held-out"
+    ]
     drawn = found["drawn_on"]
     assert drawn["never"] == sum(not np.nan_to_num(reached).any() for reached in cells)
     assert drawn["trained"] == len(cells)

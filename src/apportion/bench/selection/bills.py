@@ -7,7 +7,7 @@ longer turns cost more; judge calls and environment steps do not. Fresh rollouts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import isnan, log
 
@@ -35,13 +35,15 @@ class Cost:
     k: int | None
 
 
-def cost(m: Measured, name: str, profile: Profile) -> Cost | None:
-    """None where no bill was measured on such rollouts, or the length is not known."""
+def cost(m: Measured, name: str, profile: Profile, among: Collection[str] | None = None) -> Cost | None:
+    """None where no bill was measured on such rollouts, or the length is not known. among: settings that may be looked at."""
     if profile.setting is None or profile.units is None:
         return None
     layout = LAYOUTS[profile.setting]
     known = sorted(
-        (s.horizon, s.id) for s in m.settings.values() if s.layout == layout and s.tokens == 2 and (s.id, name) in m.bills
+        (s.horizon, s.id)
+        for s in m.settings.values()
+        if s.layout == layout and s.tokens == 2 and (s.id, name) in m.bills and (among is None or s.id in among)
     )
     if not known:
         return None

@@ -82,16 +82,16 @@ class _Run:
         self.rows = _rows(_values(folder / RESULTS, self.seeds), manifest["settings"]["learning"]["target"])
 
 
-def _values(path: Path, seeds: Sequence[int]) -> dict[tuple[str, str, str, int], dict[str, Float]]:
-    """(method, task, measure, batch) -> metric -> one value per seed."""
+def _values(path: Path, seeds: Sequence[int]) -> dict[tuple[str, str, str, int, float], dict[str, Float]]:
+    """(method, task, measure, batch, learning rate) -> metric -> one value per seed."""
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     at = {seed: i for i, seed in enumerate(seeds)}
-    found: dict[tuple[str, str, str, int], dict[str, Float]] = {}
+    found: dict[tuple[str, str, str, int, float], dict[str, Float]] = {}
     table = pq.read_table(path).to_pydict()
-    names = ("method", "task", "measure", "batch", "metric", "seed", "value")
-    for method, task, measure, batch, metric, seed, value in zip(*(table[n] for n in names), strict=True):
-        cell = found.setdefault((method, task, measure, int(batch)), {})
+    names = ("method", "task", "measure", "batch", "lr", "metric", "seed", "value")
+    for method, task, measure, batch, lr, metric, seed, value in zip(*(table[n] for n in names), strict=True):
+        cell = found.setdefault((method, task, measure, int(batch), float(lr)), {})
         cell.setdefault(metric, np.full(len(at), np.nan))[at[seed]] = value
     return found
 
@@ -105,14 +105,14 @@ def way(metrics: Mapping[str, Float], target: float) -> Float:
 
 
 def _rows(
-    values: Mapping[tuple[str, str, str, int], Mapping[str, Float]], target: float
+    values: Mapping[tuple[str, str, str, int, float], Mapping[str, Float]], target: float
 ) -> dict[tuple[str, str], dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for (method, task, measure, batch), metrics in values.items():
+    for (method, task, measure, batch, lr), metrics in values.items():
         parts = found.setdefault((task, method), {})
         if measure == "learning":
             known = {**metrics, "way": way(metrics, target)}
-            parts["learning"] = {n: _short(known[n]) for n in LEARNING}
+            parts.setdefault("learning", {})[f"{lr:g}"] = {n: _short(known[n]) for n in LEARNING}
         elif measure == "gradient":
             parts.setdefault("gradient", {})[str(batch)] = {n: _short(metrics[n]) for n in GRADIENT}
         elif measure == "cost":

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...registry import methods
 from ..knobs import entrant as find
-from ..statistics import Float, interval
+from ..statistics import Float, studentised
 from .cases import HAVE, Advice, Case, advise, cases, value
 from .grid import HELD_OUT
 from .measured import Measured
@@ -27,6 +27,7 @@ FIRST = 4
 DRAWS = 1000
 #: Who is left with what where a selector names nothing that can be run.
 FALL_BACK = "grpo"
+SHARE, COST = (0.0, 1.0), (1.0, np.inf)
 
 
 def compare(m: Measured, *, draws: int = DRAWS, tasks: Sequence[str] = HELD_OUT) -> dict[str, Any]:
@@ -43,16 +44,17 @@ def compare(m: Measured, *, draws: int = DRAWS, tasks: Sequence[str] = HELD_OUT)
     advice = [advise(m, c) for c in every]
     at = {t: [i for i, c in enumerate(every) if c.task == t] for t in dict.fromkeys(c.task for c in every)}
     weights = _weights(len(every), list(at.values()), draws)
+    runs = max(len(at), m.seeds)  # tasks and seeds were drawn together: as many runs as there are of either
     rows, holds = [], {}
     for name in advice[0]:
         gaps = [_gaps(c, a[name], values, top) for c, a, top in zip(every, advice, best, strict=True)]
         first, four = (np.stack([g[k] for g in gaps]) for k in (0, 1))
         silent = float(np.mean([not a[name].entrants for a in advice]))
         holds[name] = (weights * _close(first.T)).sum(axis=1)
-        rows.append(_row(name, first, four, weights, silent, [a[name].named for a in advice]))
+        rows.append(_row(name, first, four, weights, runs, silent, [a[name].named for a in advice]))
     for row in rows:  # the same cases and seeds of both
-        row["ours_ahead"] = _estimate(holds["measured"] - holds[row["selector"]])
-    rows += [_chance(every, values, best, weights), _other_seeds(m, every, values, best, weights)]
+        row["ours_ahead"] = _estimate(holds["measured"] - holds[row["selector"]], runs, (-1.0, 1.0))
+    rows += [_chance(every, values, best, weights, runs), _other_seeds(m, every, values, best, weights, runs)]
     top_of = [c.open_to[int(np.argmax([values[c.task, e][0] for e in c.open_to]))] for c in every]
     return {
         "drawn_on": drawn_on(m, [c.task for c in every], top_of),
@@ -103,13 +105,13 @@ def _weights(n: int, clusters: Sequence[Sequence[int]], draws: int) -> Float:
     return normal
 
 
-def _row(name: str, first: Float, four: Float, weights: Float, silent: float, named: Sequence[int]) -> dict[str, Any]:
+def _row(name: str, first: Float, four: Float, weights: Float, runs: int, silent: float, named: Sequence[int]) -> dict[str, Any]:
     return {
         "selector": name,
-        "first": _estimate((weights * _close(first.T)).sum(axis=1)),
-        "best": _estimate((weights * _close(four.T)).sum(axis=1)),
-        "excess": _estimate(np.exp((weights * first.T).sum(axis=1))),
-        "excess_best": _estimate(np.exp((weights * four.T).sum(axis=1))),
+        "first": _estimate((weights * _close(first.T)).sum(axis=1), runs),
+        "best": _estimate((weights * _close(four.T)).sum(axis=1), runs),
+        "excess": _estimate(np.exp((weights * first.T).sum(axis=1)), runs, COST, log=True),
+        "excess_best": _estimate(np.exp((weights * four.T).sum(axis=1)), runs, COST, log=True),
         "silent": silent,
         "names": float(np.mean(named)),
     }
@@ -121,13 +123,14 @@ def _close(behind: Float) -> NDArray[np.bool_]:
     return close
 
 
-def _estimate(samples: Float) -> dict[str, float]:
-    low, high = interval(samples[1:])
+def _estimate(samples: Float, runs: int, within: tuple[float, float] = SHARE, *, log: bool = False) -> dict[str, float]:
+    """A statistic with its interval; runs: the tasks that were drawn."""
+    low, high = studentised(float(samples[0]), samples[1:], runs, within=within, log=log)
     return {"value": float(samples[0]), "low": low, "high": high}
 
 
 def _chance(
-    cases: Sequence[Case], values: Mapping[tuple[str, str], Float], best: Sequence[Float], weights: Float
+    cases: Sequence[Case], values: Mapping[tuple[str, str], Float], best: Sequence[Float], weights: Float, runs: int
 ) -> dict[str, Any]:
     """One of the entrants that can be run, drawn at random: expected shares."""
     behind = [np.stack([top - values[c.task, e] for e in c.open_to]) for c, top in zip(cases, best, strict=True)]
@@ -135,9 +138,9 @@ def _chance(
     four = np.stack([1 - _none_of(_close(b).sum(axis=0), b.shape[0]) for b in behind])
     return {
         "selector": "at random",
-        "first": _estimate((weights * share.T).sum(axis=1)),
-        "best": _estimate((weights * four.T).sum(axis=1)),
-        "excess": _estimate(np.exp((weights * np.stack([b.mean(axis=0) for b in behind]).T).sum(axis=1))),
+        "first": _estimate((weights * share.T).sum(axis=1), runs),
+        "best": _estimate((weights * four.T).sum(axis=1), runs),
+        "excess": _estimate(np.exp((weights * np.stack([b.mean(axis=0) for b in behind]).T).sum(axis=1)), runs, COST, log=True),
         "excess_best": None,
         "silent": 0.0,
         "names": float(np.mean([len(c.open_to) for c in cases])),
@@ -153,7 +156,7 @@ def _none_of(good: Any, n: int) -> Float:
 
 
 def _other_seeds(
-    m: Measured, cases: Sequence[Case], values: Mapping[tuple[str, str], Float], best: Sequence[Float], weights: Float
+    m: Measured, cases: Sequence[Case], values: Mapping[tuple[str, str], Float], best: Sequence[Float], weights: Float, runs: int
 ) -> dict[str, Any]:
     """Who was best on all seeds but one, on the task itself: what the noise of the measurement leaves for any selector."""
     gaps = []
@@ -165,9 +168,9 @@ def _other_seeds(
     first = np.stack(gaps).reshape(len(cases), m.seeds, -1)
     return {
         "selector": "best on the other seeds",
-        "first": _estimate((weights * _close(first).mean(axis=1).T).sum(axis=1)),
+        "first": _estimate((weights * _close(first).mean(axis=1).T).sum(axis=1), runs),
         "best": None,
-        "excess": _estimate(np.exp((weights * first.mean(axis=1).T).sum(axis=1))),
+        "excess": _estimate(np.exp((weights * first.mean(axis=1).T).sum(axis=1)), runs, COST, log=True),
         "excess_best": None,
         "silent": 0.0,
         "names": 1.0,

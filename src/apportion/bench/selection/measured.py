@@ -23,9 +23,9 @@ from ..statistics import Float
 FILE = "measured.json"
 #: What :mod:`~apportion.bench.selection.compare` found in it, kept beside it because it takes a while.
 COMPARED = "compared.json"
-FORMAT = 1
-#: Stored per seed: of training (what was spent, and the share of the way to the target it bought) and of the gradient at
-#: each batch.
+FORMAT = 2
+#: Stored per seed: of training at each learning rate (what was spent, and the share of the way to the target it bought) and
+#: of the gradient at each batch.
 LEARNING = ("reached", "way", "cost")
 GRADIENT = ("inner", "norm2", "truth2", "price")
 BILL = ("generated", "scored", "env_steps", "judge_calls", "trained", "price")
@@ -55,15 +55,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class Measured:
-    """``learning[setting, entrant]`` -> reached, way, cost of each seed; ``gradient[...]`` -> batch -> moments of each seed;
-    ``bills[...]`` -> what a rollout's credit takes. ``prices``, ``group``, ``seeds`` and ``about`` as the runs had them."""
+    """``learning[setting, entrant]`` -> learning rate -> reached, way, cost of each seed; ``gradient[...]`` -> batch -> moments
+    of each seed; ``bills[...]`` -> what a rollout's credit takes. ``prices``, ``group``, ``seeds`` and ``about`` as the runs
+    had them."""
 
     settings: Mapping[str, Setting]
     entrants: tuple[str, ...]
     seeds: int
     group: int
     prices: Mapping[str, float]
-    learning: Mapping[tuple[str, str], Mapping[str, Float]]
+    learning: Mapping[tuple[str, str], Mapping[float, Mapping[str, Float]]]
     gradient: Mapping[tuple[str, str], Mapping[int, Mapping[str, Float]]]
     bills: Mapping[tuple[str, str], Mapping[str, float]]
     about: Mapping[str, Any]
@@ -88,7 +89,7 @@ def read(data: Mapping[str, Any]) -> Measured:
     for task, entrant, parts in data["rows"]:
         key = (task, entrant)
         if "learning" in parts:
-            learning[key] = {n: _array(parts["learning"][n]) for n in LEARNING}
+            learning[key] = {float(lr): {n: _array(v[n]) for n in LEARNING} for lr, v in parts["learning"].items()}
         if "gradient" in parts:
             gradient[key] = {int(b): {n: _array(v[n]) for n in GRADIENT} for b, v in parts["gradient"].items()}
         if "bill" in parts:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...survey.profile import Profile
 from ..knobs import entrant as find
-from ..statistics import Float, interval
+from ..statistics import Float, studentised
 from .bills import cost
 from .measured import Measured
 from .nearest import OUTSIDE, Near, distances
@@ -79,10 +79,10 @@ def rank(profile: Profile, m: Measured, among: Collection[str] | None = None, *,
         else None
     )
     out: dict[str, tuple[Lack, ...]] = {}
-    rows: list[tuple[str, Float, tuple[By, ...], float, float]] = []
+    rows: list[tuple[str, Float, int, tuple[By, ...], float, float]] = []
     for name in m.entrants:
         entrant = find(name)
-        price = _price(m, near, name, profile)
+        price = _price(m, near, name, profile, settings)
         if why := lacks(entrant, profile, None if np.isnan(price) else price):
             out[name] = tuple(why)
             continue
@@ -95,22 +95,23 @@ def rank(profile: Profile, m: Measured, among: Collection[str] | None = None, *,
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = (mass * values[:, known]).sum(axis=1) / mass.sum(axis=1)
         by = tuple(sorted({_by(m, near[i].setting.id, name) for i in np.flatnonzero(known)}))
-        rows.append((name, mean, by, float(weight[known].sum() / weight.sum()), price))
+        runs = max(int(known.sum()), m.seeds)  # settings and seeds were drawn together: as many runs as there are of either
+        rows.append((name, mean, runs, by, float(weight[known].sum() / weight.sum()), price))
     rows.sort(key=lambda r: (-r[1][0], r[0]))
     best = rows[0][1] if rows else None
     ranked = []
-    for name, mean, by, rests, price in rows:
-        low, high = interval(mean[1:])
-        behind = interval(best[1:] - mean[1:])[0] if best is not None else 0.0
+    for name, mean, runs, by, rests, price in rows:
+        low, high = studentised(mean[0], mean[1:], runs)
+        behind = studentised(best[0] - mean[0], best[1:] - mean[1:], runs)[0] if best is not None else 0.0
         middle, down, up = (float(np.exp(v)) for v in (mean[0], low, high))
         tied = bool(behind <= 0)
         ranked.append(Ranked(name, find(name).method, middle, down, up, by, rests, price, tied))
     return Ranking(tuple(ranked), out, tuple(near), how)
 
 
-def _price(m: Measured, near: Sequence[Near], name: str, profile: Profile) -> float:
+def _price(m: Measured, near: Sequence[Near], name: str, profile: Profile, among: Collection[str]) -> float:
     """At the user's size where it is known, else at the nearest setting where the bill is."""
-    scaled = cost(m, name, profile)
+    scaled = cost(m, name, profile, among)
     if scaled is not None:
         return scaled.times
     found = (m.price(n.setting.id, name) for n in near)

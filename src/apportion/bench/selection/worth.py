@@ -1,8 +1,8 @@
 """How much a method is worth in a measured setting: log of RLOO's cost over the method's, to the same end.
 
 Where methods were trained, cost is the expected cost of reaching 80 % of the attainable return: all that was spent, over
-the number of runs that got there. A run whose budget ended before counts as the share of the way it had come: its cost is
-drawn on in a straight line, because on most tasks of the grid the budget is too small for most methods. Where they
+the number of runs that got there, at the learning rate at which that is least (anew in every resample). A run whose
+budget ended before counts as the share of the way it had come: its cost is drawn on in a straight line. Where they
 were not, it is the net multiplier of the gradient at equal cost, brought to the scale of learning by one slope that
 is fitted on fitting settings where both were measured: gradient figures overstate speed-ups.
 """
@@ -37,14 +37,13 @@ class Scale:
 
 def log_cost(m: Measured, setting: str, entrant: str, index: Int | slice = slice(None)) -> float:
     """Log of the expected cost of reaching the target, over the seeds in ``index``; NaN where it was not trained."""
-    cell = m.learning.get((setting, entrant))
-    if cell is None:
-        return float("nan")
-    way, cost = cell["way"][index], cell["cost"][index]
-    known = ~np.isnan(way)
-    if not known.any():
-        return float("nan")
-    return float(np.log(cost[known].sum() / np.maximum(way[known], NO_WAY).sum()))
+    found = []
+    for cell in m.learning.get((setting, entrant), {}).values():
+        way, cost = cell["way"][index], cell["cost"][index]
+        known = ~np.isnan(way)
+        if known.any():
+            found.append(float(np.log(cost[known].sum() / np.maximum(way[known], NO_WAY).sum())))
+    return min(found, default=float("nan"))
 
 
 def log_net(m: Measured, setting: str, entrant: str, index: Int | slice = slice(None)) -> float:
@@ -109,7 +108,9 @@ def worth(m: Measured, setting: str, entrant: str, how: Scale, index: Int | slic
 def never(m: Measured, cells: Iterable[tuple[str, str]]) -> tuple[int, int]:
     """In how many of these (setting, entrant) no run reached the target, so that the cost is drawn on alone; of how many that
     were trained."""
-    reached = [np.nan_to_num(m.learning[cell]["reached"]).any() for cell in cells if cell in m.learning]
+    reached = [
+        any(np.nan_to_num(at["reached"]).any() for at in m.learning[cell].values()) for cell in cells if cell in m.learning
+    ]
     return sum(not one for one in reached), len(reached)
 
 
