@@ -4,9 +4,11 @@ Needs torch and transformers (they are imported where they are used). Any ``Auto
 key-value cache will do; models with sliding windows or recurrent state are refused where a shared prefix is needed.
 """
 
+from .fitting import fit_head
+from .heads import HFHead
 from .models import load
 from .policy import HFPolicy
 from .prefix import Prefix
 from .sampler import HFSampler
 
-__all__ = ["HFPolicy", "HFSampler", "Prefix", "load"]
+__all__ = ["HFHead", "HFPolicy", "HFSampler", "Prefix", "fit_head", "load"]
