@@ -239,6 +239,16 @@ def test_a_message_without_a_token_is_no_turn_and_its_key_goes_with_it() -> None
     np.testing.assert_allclose(found[mask != 0].numpy(), want.token, atol=1e-6)
 
 
+def test_a_sample_cut_off_in_a_turn_is_credited_as_far_as_it_goes_and_any_other_role_is_shown() -> None:
+    logs = batch()["repeated_batch"]["message_log"]
+    logs[0] = log(("system", [1, 2]), ("assistant", [11, 12]), ("function", [7]), ("assistant", [13, 14, 15]))
+    given = batch(message_log=logs, truncated=[True, False, False, False])
+    given["mask"][0, 5:8] = 1
+    found = made("rloo").compute_advantage(**given)
+    np.testing.assert_allclose(found[0].tolist(), [0, 0, 1, 1, 0, 1, 1, 1])
+    assert [Noted.of(given["repeated_batch"], r, True).truncated for r in range(2)] == [True, False]
+
+
 def test_noted_rewards_of_turns_are_part_of_the_total_and_the_last_may_be_missing() -> None:
     handed = [{"apportion": {"turn_reward": [0.5]}}, {"apportion": {"turn_reward": [0.0, 1.0]}}, None, {}]
     given = batch(extra_env_info=handed)
