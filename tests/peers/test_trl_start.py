@@ -46,7 +46,7 @@ REFUSALS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("gigpo", None, {}, r"TRL cannot feed gigpo \(no state\): let rollout_func return 'states'"),
     ("gigpo", {"omgea": 1}, {}, "gigpo has no option 'omgea'"),
     ("gae", None, {}, r"it has no value; pass credit_options=\{'fit': True\}"),
-    ("gae", {"value": [1.0]}, {}, "evidence differs from batch to batch"),
+    ("gae", {"value": [1.0]}, {}, "credit_options: value is evidence, which differs from batch to batch"),
     ("gae", {"sampler": 1, "fit": True}, {}, "gae has no option 'sampler'"),
     ("vineppo", None, {}, r"it has no prefix_value; pass credit_options=\{'sampler': \.\.\.\}"),
     ("vineppo", {"sampler": object()}, {}, "sampler is object, which is no Sampler"),

@@ -8,10 +8,10 @@ from typing import Any
 
 from ...credit import Credit
 from ...errors import OptionError, TrainerError
-from ...evidence import SOURCES
 from ...feeds import Feed, feed
-from ...registry import Method, get, keywords
+from ...registry import Method, get
 from .. import honours
+from ..thin import check_names
 from ..versions import check_version
 from .rollouts import WAYS
 
@@ -99,7 +99,7 @@ def check_method(
     config: a GRPOConfig, or the class itself for its defaults. states, logprobs: whether anything may give them.
     """
     spec = get(credit)
-    _check_names(spec, options)
+    check_names("credit_options", spec, options)
     if config.loss_type not in LOSSES:
         raise OptionError(f"loss_type = {config.loss_type!r}: CreditMixin knows {', '.join(LOSSES)}")
     lacks = feeding(credit, options, states=states, without=_absent(config, logprobs))
@@ -135,22 +135,6 @@ def dishonoured(spec: Method) -> str:
 def ways_to_feed(lacks: Feed) -> list[str]:
     """The ``credit_options`` that bring the evidence that is lacking."""
     return [f"{{{lacks.source!r}: ...}}"] * bool(lacks.source) + ["{'fit': True}"] * lacks.can_fit
-
-
-def _check_names(spec: Method, options: Mapping[str, Any]) -> None:
-    for name in spec.evidence:
-        if name in options:
-            raise OptionError(f"credit_options[{name!r}]: evidence differs from batch to batch; pass a source, or fit=True")
-    learning = {"fit", "learned"} if spec.fit else set()
-    asking = {spec.source} if spec.source else set()
-    parts = [f for f in (spec.collect, spec.fit) if f is not None]
-    known = set(spec.options).union(learning, asking, *(keywords(f) for f in parts))
-    stray = sorted(set(options) - known)
-    if stray:
-        raise OptionError(f"{spec.id} has no option '{stray[0]}'; credit_options may hold: {', '.join(sorted(known)) or 'none'}")
-    for name in asking & set(options):
-        if not isinstance(options[name], SOURCES[name]):
-            raise OptionError(f"{name} is {type(options[name]).__name__}, which is no {SOURCES[name].__name__}")
 
 
 def _honours(spec: Method, result: Any, config: Any) -> honours.Honours:
