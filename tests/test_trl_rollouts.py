@@ -192,6 +192,7 @@ def test_the_methods_trl_feeds_today() -> None:
 class Config:
     """What the start checks read of a GRPOConfig."""
 
+    beta, num_iterations, steps_per_generation, gradient_accumulation_steps, use_vllm = 0.0, 1, None, 1, False
     loss_type = "dapo"
     importance_sampling_level = "token"
     max_completion_length = 64
