@@ -92,9 +92,8 @@ def register(config: Any, method: str, *, backend: str, rewards: Rewards = "traj
     configuration names this one, it is registered as that too. options: those of :func:`grouping_hook`.
     """
     check_version("rllm", TESTED, "apportion's plug-in")
-    sees = "group" if _at(config, "async_training", "enable") else "batch"
     loss, one_role = _TINKER if backend == "tinker" else _OTHERS, set(COLUMNS) - {"agent"}
-    place = replace(PLACE, columns=one_role, loss=loss, sees=sees)
+    place = replace(PLACE, columns=one_role, loss=loss)
     made = _crediting(place, config, method, rewards, options)
     spec = made.plan.chosen.spec
     if spec.unit != "trajectory":
