@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose
 from apportion.audit.ask import Changes
 from apportion.audit.budget import best_per_unit, components, settles, spread
 from apportion.audit.design import Design
-from apportion.audit.estimate import NO_SIGNAL, _covariances, agreement, difference, fieller, half_noise, signal
+from apportion.audit.estimate import NO_SIGNAL, _covariances, agreement, difference, half_noise, signal
+from apportion.audit.fieller import fieller
 from apportion.bench.tabular import Float, Int
 from apportion.evidence import Bill
 

@@ -32,6 +32,16 @@ def test_code_of_readme_and_docs_runs(page: str, tmp_path: Path, monkeypatch: py
     run(text, page)
 
 
+def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\((docs/[^)#]+)", text))
+    assert {page for page in PAGES if page.startswith("docs/")} <= linked
+    assert not [place for place in linked if not (ROOT / place).is_file()]
+    for page in PAGES[1:]:  # and from page to page
+        inner = re.findall(r"\]\(([^):#]+\.md)(?:#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8"))
+        assert not [place for place in inner if not (ROOT / "docs" / place).is_file()], page
+
+
 def test_a_broken_block_is_found_with_its_line() -> None:
     text = "# title\n\n```python\nx = 1\n```\n\ntext\n\n```python\nassert x == 2\n```\n"
     assert [line for line, _ in blocks(text)] == [4, 10]

@@ -32,6 +32,7 @@ import numpy as np
 
 from ..bench.statistics import student_quantile
 from ..bench.tabular import Bool, Float, Int
+from .fieller import fieller
 
 #: A unit is chosen for its sign where one half stands so many standard errors from 0; one in ten does so by noise alone.
 APART = 1.645
@@ -185,27 +186,6 @@ def _ratio(values: Float, t: float, bound: float) -> Figure:
     v = _covariances(values)
     low, high = fieller(float(values[0, 0]), float(values[1, 0]), float(v[0, 0]), float(v[0, 1]), float(v[1, 1]), t, bound)
     return Figure(float(values[0, 0] / values[1, 0]), low, high, _t(values[0]))
-
-
-def fieller(num: float, den: float, v_num: float, v_both: float, v_den: float, t: float, bound: float) -> tuple[float, float]:
-    """All x in [-bound, bound] with |num - x den| <= t sqrt(v_num - 2 x v_both + x² v_den), as (low, high); den > 0.
-
-    Where the denominator may be 0 the set is unbounded, and ends at the bound; where it falls in two, the part
-    with the numerator's sign is meant, or all between the bounds if the numerator may be 0 as well.
-    """
-    a, b, c = den**2 - t**2 * v_den, num * den - t**2 * v_both, num**2 - t**2 * v_num
-    root = math.sqrt(max(b * b - a * c, 0.0))
-    if a > 0:
-        low, high = (b - root) / a, (b + root) / a
-    elif c <= 0:
-        return -bound, bound
-    else:  # roots of opposite signs, written so that nothing cancels
-        stable = b + math.copysign(root, b)
-        if not stable or not a:
-            return -bound, bound
-        ends = (c / stable, stable / a)
-        low, high = (max(ends), bound) if num > 0 else (-bound, min(ends))
-    return min(max(low, -bound), bound), max(min(high, bound), -bound)
 
 
 def _plain(credit: Float, halves: Float) -> float:
