@@ -71,7 +71,7 @@ QUICK: dict[str, Any] = {"epochs": 3, "lr": 0.05, "batch_tokens": 60}
 
 @pytest.mark.parametrize(
     ("trunk", "bound"),
-    [({}, 0.8), ({"trunk": "trained", "trunk_lr": 3e-3, "epochs": 12, "patience": 3}, 0.25)],
+    [({}, 0.8), ({"trunk": "trained", "trunk_lr": 3e-3, "epochs": 12, "patience": 3}, 0.5)],
 )
 def test_a_value_head_follows_the_exact_value_on_rollouts_it_has_not_seen(trunk: dict[str, Any], bound: float) -> None:
     task = find("tiny/turns")

@@ -69,9 +69,7 @@ class HFHead:
         kind, texts = KINDS[self.kind], texts_of(self.model, batch)
         units, at = places(batch, self.kind)
         owner = batch.within("token", "trajectory")[at]
-        keys = trajectory_keys(batch)
-        found = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
-        row = np.where(self.keys[found] == keys, self.fold[found], len(self.rows) - 1)
+        row = self.row_of(batch)
         values, scored = np.zeros(batch.count(kind.axis)), 0.0
         own = any(name.startswith("trunk.") for name in self.rows[0])
         # a frozen trunk reads the batch once, whoever's weights score what it says
@@ -88,6 +86,13 @@ class HFHead:
                 values[units[here][some]] = said.cpu().numpy()
         checks.finite(batch, values[units], at, f"the {self.kind}")
         return values, scored
+
+    def row_of(self, batch: Batch) -> Int:
+        """Whose weights score each trajectory: those that have not seen it where it was learned from, else the last."""
+        keys = trajectory_keys(batch)
+        at = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
+        found: Int = np.where(self.keys[at] == keys, self.fold[at], len(self.rows) - 1)
+        return found
 
     def save(self) -> dict[str, Array]:
         """Plain arrays; ``HFHead.load(x.save()).on(model)`` says the same, bit for bit."""
