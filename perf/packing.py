@@ -6,6 +6,7 @@ A random Llama (4 layers, width 128, 8,192 words) and 64 texts of 8 to 500 token
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,11 @@ def main() -> None:
         packing._PACKS[model] = packed
         return token_logp(model, texts, wanted=wanted, entropy=False)[0]
 
-    ways = {"one by one": lambda: one_by_one(model, texts, wanted), "padded": lambda: ours(False), "packed": lambda: ours(True)}
+    ways: dict[str, Callable[[], list[Any]]] = {
+        "one by one": lambda: one_by_one(model, texts, wanted),
+        "padded": lambda: ours(False),
+        "packed": lambda: ours(True),
+    }
     assert packing.packs(model)
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
