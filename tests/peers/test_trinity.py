@@ -161,10 +161,11 @@ def test_history_that_was_written_anew_is_new_and_no_source_reads_it_as_one_text
 
 def test_steps_are_ordered_by_their_number_and_calls_of_one_step_stay_as_they_came() -> None:
     steps = run(0, "ab", [0.0, 1.0])
-    backwards = credited([*reversed(steps), *run(1, "ab", [0.0, 0.0])], "pooled_td", rewards="step")
-    forwards = credited([*run(0, "ab", [0.0, 1.0]), *run(1, "ab", [0.0, 0.0])], "pooled_td", rewards="step")
+    backwards = credited([*reversed(steps), *run(1, "ab", [0.0, 0.0])], "gigpo", rewards="step", gamma=0.5)
+    forwards = credited([*run(0, "ab", [0.0, 1.0]), *run(1, "ab", [0.0, 0.0])], "gigpo", rewards="step", gamma=0.5)
     torch.testing.assert_close(backwards[0].advantages, forwards[1].advantages)
     torch.testing.assert_close(backwards[1].advantages, forwards[0].advantages)
+    assert forwards[0].advantages[0] != forwards[1].advantages[0]
     calls = run(0, "ab", [0.0, 1.0])
     calls[1].eid.step = 0
     rollout = read_run("r", calls, Reading("step", "given", False)).rollout
@@ -178,6 +179,15 @@ def test_turns_of_a_chat_are_the_runs_of_its_mask_with_keys_and_rewards_in_lists
     found = credited(chats, "gigpo", rewards="step", gamma=1.0)
     np.testing.assert_allclose(found[0].advantages.tolist(), [0.5, 0.5, 0, 0.25, 0])  # .25 of the run, .25 in s, 0 in t
     np.testing.assert_allclose(found[1].advantages.tolist(), [-0.5, 0, -0.25])
+
+
+def test_a_single_key_is_that_of_the_first_turn_and_a_single_reward_that_of_the_last() -> None:
+    one = chat(0, [1, 0, 1], 3.0, info={"env_state_hash": "s", "step_reward": 2.0})
+    for rewards, last in (("step", 2.0), ("each", 3.0)):
+        rollout = read_run("r", [one], Reading(rewards, "given", False)).rollout
+        assert rollout is not None
+        assert rollout.turn_reward == [0.0, last]
+        assert rollout.state == ["s", None]
 
 
 @pytest.mark.parametrize(
