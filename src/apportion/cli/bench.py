@@ -44,7 +44,10 @@ app.command("worlds")(worlds)
 @app.command("run")
 def run_command(
     suite: Annotated[
-        str, typer.Option(help="Named suite: quick, standard, full, methods, break-even, sweeps, neural and train (need torch), smoke.")
+        str,
+        typer.Option(
+            help="Named suite: quick, standard, full, methods, break-even, sweeps, neural, train (both need torch), smoke."
+        ),
     ] = "quick",
     methods: Annotated[
         str | None, typer.Option(help="'all', or ids separated by commas; default: the suite's. RLOO always takes part.")

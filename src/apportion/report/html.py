@@ -20,7 +20,8 @@ from .views import views
 
 #: In the order in which they are needed: what draws, then what puts the page together.
 SCRIPTS = (
-    "lens", "tables", "model", "filter", "charts", "breakeven", "boards", "learnt", "curves", "family_page", "method_page", "task_page",
+    "lens", "tables", "model", "filter", "charts", "breakeven", "boards", "learnt", "curves",
+    "family_page", "method_page", "task_page",
 )  # fmt: skip
 
 
