@@ -17,7 +17,7 @@ import numpy as np
 
 from ...errors import OptionError
 from ..sources import Array
-from .shared import Shared, can_share, sharing
+from .shared import Shared, can_share, exchanged, sharing
 
 
 class Prefix:
@@ -37,8 +37,11 @@ class Prefix:
             out = model(input_ids=text, past_key_values=DynamicCache(config=model.config), use_cache=True)
         if any(getattr(layer, "is_sliding", False) for layer in out.past_key_values.layers):
             raise OptionError(f"{type(model).__name__} attends in a sliding window: prefixes cannot share one cache")
+        if not all(hasattr(layer, "keys") for layer in out.past_key_values.layers):
+            raise OptionError(f"{type(model).__name__} keeps a recurrent state: prefixes cannot share one cache")
         self.cache, self.logits = out.past_key_values, out.logits[0].float()
         self.once = can_share(model)
+        self.keys, self.values = ([getattr(layer, name)[0] for layer in self.cache.layers] for name in ("keys", "values"))
 
     def score(self, cuts: Sequence[int], texts: Sequence[Sequence[int]]) -> list[Array]:
         """Log-probability of every token of ``texts[i]`` after the first ``cuts[i]`` tokens (at least 1 each)."""
@@ -53,7 +56,8 @@ class Prefix:
                 found += [np.empty(0) for _ in some]
                 continue
             padded = torch.tensor([[*t, *[0] * (width - len(t))] for t in some], device=self.logits.device)
-            logits = self._forward(self._fresh(len(at)), padded, at, 0)
+            with self._exchanged():
+                logits = self._forward(self._fresh(len(at)), padded, at, 0)
             first = self.logits[torch.tensor(at, device=self.logits.device) - 1]
             logp = torch.log_softmax(torch.cat([first[:, None], logits[:, :-1]], dim=1), dim=-1)
             picked = logp.gather(2, padded[:, :, None])[:, :, 0].cpu().numpy().astype(np.float64)
@@ -79,7 +83,8 @@ class Prefix:
         for begin in range(0, len(cuts), self.rows):
             some = cuts[begin : begin + self.rows]
             self._check(some)
-            texts, ends = self._generate(some, max_new_tokens, set(stop), rng, temperature, top_p)
+            with self._exchanged():
+                texts, ends = self._generate(some, max_new_tokens, set(stop), rng, temperature, top_p)
             found += texts
             ended += ends
         return found, ended
@@ -128,17 +133,14 @@ class Prefix:
         old = torch.arange(self.length, device=device)[None, :] < at
         mask = None if self.once else torch.cat([old, old.new_ones(len(cuts), done + n)], dim=1).long()
         position = at + done + torch.arange(n, device=device)[None, :]
-        with torch.no_grad(), self._sharing(~old):
+        with torch.no_grad(), sharing(Shared(self.keys, self.values, ~old)):
             out = self.model(
                 input_ids=tokens, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
             )  # fmt: skip
         return out.logits.float()
 
-    def _sharing(self, hidden: Any) -> Any:
-        if not self.once:
-            return nullcontext()
-        layers = self.cache.layers
-        return sharing(self.model, Shared([one.keys[0] for one in layers], [one.values[0] for one in layers], hidden))
+    def _exchanged(self) -> Any:
+        return exchanged(self.model) if self.once else nullcontext()
 
     def _check(self, cuts: Sequence[int]) -> None:
         for i, cut in enumerate(cuts):

@@ -39,17 +39,26 @@ def can_share(model: Any) -> bool:
 
 
 @contextmanager
-def sharing(model: Any, shared: Shared) -> Iterator[None]:
-    """Within it the model's attention sees ``shared`` before its cache. Not for a model that others use meanwhile."""
+def exchanged(model: Any) -> Iterator[None]:
+    """Within it the model attends as :func:`attend` does. Not for a model that others use meanwhile."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend)
-    before, token = model.config._attn_implementation, _shared.set(shared)
+    before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     try:
         yield
     finally:
         model.set_attn_implementation(before)
+
+
+@contextmanager
+def sharing(shared: Shared) -> Iterator[None]:
+    """Within it an exchanged attention sees ``shared`` before its cache."""
+    token = _shared.set(shared)
+    try:
+        yield
+    finally:
         _shared.reset(token)
 
 
