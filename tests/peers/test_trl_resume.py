@@ -70,9 +70,14 @@ def test_a_run_that_goes_on_ends_where_it_would_have_ended_and_has_learned_the_s
 
 def test_what_is_carried_on_is_used_and_what_evaluation_learns_is_not(tmp_path: Path) -> None:
     """The second batch is credited differently by whom has seen a first; looking at an evaluation changes nothing."""
-    carried, afresh = made(tmp_path / "a", max_steps=2), made(tmp_path / "b", max_steps=2, carry=False)
-    for trainer in (carried, afresh):
+    runs = []
+    for carry in (True, False):
+        trainer = made(tmp_path / str(carry), max_steps=2, carry=carry)  # seeds the samples anew
         trainer.train()
+        runs.append(trainer)
+    carried, afresh = runs
+    size = [run.state.log_history[0]["credit/mean_abs"] for run in runs]
+    assert size[0] == size[1]  # nothing was learned before the first batch
     assert float((state(carried) - state(afresh)).abs().max()) > 1e-4
     learned = carried._carried.learned
     carried.evaluate(world.prompts(4))
