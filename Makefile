@@ -50,6 +50,7 @@ docs: setup
 	$(BIN)/python -m apportion.integrations.skyrl docs/skyrl.md
 	$(BIN)/python -m apportion.integrations.slime docs/slime.md
 	$(BIN)/python -m apportion.integrations.areal docs/areal.md
+	$(BIN)/python -m apportion.integrations.thin openrlhf PLACE docs/openrlhf.md
 	$(BIN)/python -m apportion.integrations.trinity docs/trinity.md
 	$(BIN)/python -m apportion.integrations.nemo_rl docs/nemo-rl.md
 	$(BIN)/python -m apportion.integrations.tinker docs/tinker.md
