@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .test_cli_lens import chats, run
+from .commands import typed as run
+from .test_cli_lens import chats
 from .test_report_browser import count, open_page
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import transformers
 
 import apportion as ap
 from apportion.errors import OptionError
+from apportion.evidence.cuts import prefix_tokens
 from apportion.evidence.huggingface import HFPolicy
 from apportion.evidence.huggingface.packing import bins, packs
-from apportion.evidence.huggingface.policy import prefix_tokens
 from apportion.evidence.huggingface.scoring import token_logp
 
 V, N = 41, 4

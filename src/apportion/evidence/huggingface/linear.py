@@ -63,7 +63,7 @@ def _design(p: Problem, row: Row, units: Int) -> Float:
     import torch
 
     states = p.states[torch.from_numpy(units)].cpu().numpy().astype(np.float64)
-    x = np.append((states - row["mean"]) / row["std"], np.ones((units.size, 1)), axis=1)
+    x: Float = np.append((states - row["mean"]) / row["std"], np.ones((units.size, 1)), axis=1)
     if p.loss != "sum" or not units.size:
         return x
     total: Float = np.add.reduceat(x, np.unique(p.targets.owner[units], return_index=True)[1], axis=0)
@@ -72,12 +72,13 @@ def _design(p: Problem, row: Row, units: Int) -> Float:
 
 def _aims(p: Problem, row: Row, units: Int) -> Float:
     """What the design should give: in spreads from the mean, or a chance (whose logit has no shift then)."""
-    y, shift, scale = p.targets.y[units], float(row["shift"]), float(row["scale"])
+    y, scale = p.targets.y[units], float(row["scale"])
+    shift: Float = np.full(y.shape, float(row["shift"]))
     if p.loss == "bce":
         return y
     if p.loss == "sum":
         _, first, count = np.unique(p.targets.owner[units], return_index=True, return_counts=True)
-        y, shift = y[first], shift * count
+        y, shift = y[first], shift[first] * count
     aims: Float = (y - shift) / scale
     return aims
 
