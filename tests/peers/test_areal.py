@@ -201,6 +201,16 @@ def test_what_stands_between_two_turns_was_earned_by_the_first() -> None:
     np.testing.assert_allclose(at_tokens(credit)[0][:, 2:], expected.to_padded(), atol=1e-6)
 
 
+def test_turns_that_happen_to_add_up_to_the_outcomes_end_no_run() -> None:
+    rewards = torch.zeros(2, 5)
+    rewards[:, 4] = torch.tensor([1.0, 0.0])
+    given = {**groups()[0], "rewards": torch.tensor([1.0, 0.0])}
+    with pytest.warns(UserWarning, match="given twice"):
+        [both] = at_tokens(actor("rloo").compute_advantages([{**given, "turn_rewards": rewards}]))
+    [once] = at_tokens(actor("rloo").compute_advantages([given]))
+    np.testing.assert_allclose(both, 2 * once, atol=1e-6)
+
+
 def test_what_credit_drops_leaves_the_loss_mask() -> None:
     done = actor("carl").compute_advantages([group([([1, 11, 7, 13], [0, 1, 0, 1])] * 2, [1.0, 1.0]), *groups()])
     before = sum(int(g["loss_mask"].sum()) for g in groups()) + 4

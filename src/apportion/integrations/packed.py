@@ -125,18 +125,25 @@ def pack(rollouts: Sequence[Rollout], **more: Any) -> Batch:
 
 
 def _pay(columns: dict[str, Any], made: Sequence[Rollout]) -> None:
-    """Rewards of turns; where they happen to add up to the outcomes, the outcomes join them, as a batch would refuse both.
+    turns = [list(r.turn_reward or [0.0] * len(r.turns)) for r in made]
+    if joined(turns, columns["outcome"]):
+        columns.pop("outcome")
+    columns["turn_reward"] = [x for t in turns for x in t]
+
+
+def joined(turns: Sequence[list[float]], outcomes: Sequence[float]) -> bool:
+    """Whether rewards of turns add up to all outcomes, which a batch would refuse; the outcomes then join the last turns.
 
     In a group of a few rollouts that is mostly chance, and no run should end for it; where they vary it is worth a word.
     """
-    turns = [list(r.turn_reward or [0.0] * len(r.turns)) for r in made]
     sums = [sum(t) for t in turns]
-    if np.any(sums) and np.allclose(sums, columns["outcome"], rtol=1e-9, atol=1e-12):
-        if np.ptp(sums) > 0:
-            warnings.warn("turn_reward adds up to the reward of every rollout: is one reward given twice?", stacklevel=2)
-        for t, outcome in zip(turns, columns.pop("outcome"), strict=True):
-            t[-1] += outcome
-    columns["turn_reward"] = [x for t in turns for x in t]
+    if not np.any(sums) or not np.allclose(sums, outcomes, rtol=1e-9, atol=1e-12):
+        return False
+    if np.ptp(sums) > 0:
+        warnings.warn("turn_reward adds up to the reward of every rollout: is one reward given twice?", stacklevel=2)
+    for t, outcome in zip(turns, outcomes, strict=True):
+        t[-1] += outcome
+    return True
 
 
 def _keys(rollout: Rollout) -> list[Any]:

@@ -18,6 +18,7 @@ from ..ops.scans import discounted_suffix
 from ..structure import Bool, Float, Int
 from .named import loaded
 from .observed import observed
+from .packed import joined
 from .thin import Chosen, Place, choose, credited, in_company, page
 
 PREFIX = "apportion/"
@@ -135,6 +136,10 @@ def to_batch(plan: Plan, rows: Rows, action: Bool, at: Int) -> Batch:
         made[name] = _finite(name, columns[name], action, at)
     if "outcome" in made:
         made["outcome"] = _finite("outcome", np.asarray(columns["outcome"])[:, None], action[:, :1] | True, at)[:, 0]
+    if "outcome" in made and "turn_reward" in made:
+        made["turn_reward"] = [[float(x) for x in turns] for turns in made["turn_reward"]]
+        if joined(made["turn_reward"], made["outcome"]):
+            made.pop("outcome")
     if rows.prompt is not None:
         made["meta"] = {"prompt_ids": [np.asarray(rows.prompt[r], dtype=np.int64) for r in at]}
     if plan.states == "observation":
