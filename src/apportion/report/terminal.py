@@ -43,7 +43,7 @@ def leaderboard_table(summary: Mapping[str, Any]) -> Table:
     table.add_column("#", justify="right", no_wrap=True, min_width=places)
     table.add_column("method", overflow="ellipsis", no_wrap=True, max_width=18 if places < 3 else 15)
     table.add_column("evidence", no_wrap=True)
-    for name in ("cost", "vs RLOO", "reached", f"ρ@{batch}", "sample ×", "net ×", "corr"):
+    for name in ("cost", "vs RLOO", "reached", "ρ" if batch is None else f"ρ@{batch}", "sample ×", "net ×", "corr"):
         table.add_column(name, justify="right", no_wrap=True)
     ranks = {r["method"]: r for r in summary["ranking"]}
     for i, method in enumerate(methods):
