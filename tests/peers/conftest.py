@@ -1,4 +1,4 @@
-"""The real small model and a server of it, made once for all heavy tests."""
+"""The real small model and a server of it, made once for all heavy tests; where text worlds keep their games."""
 
 from __future__ import annotations
 
@@ -42,3 +42,12 @@ def smollm2_server(smollm2_folder: Path) -> Iterator[str]:
 
     with served(smollm2_folder) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def game_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Games are made in a folder of these tests."""
+    home = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(home))
+        yield home

@@ -6,11 +6,15 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from apportion.errors import ApportionError
+from apportion.feeds import feed
 from apportion.integrations.thin import Place, page
+from apportion.registry import methods
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -38,6 +42,18 @@ def check(name: str, printed: str, place: Place | None = None) -> None:
     assert printed.strip() in text
     if place is not None:
         assert page(place, text) == text
+
+
+def every_method(name: str, place: Place, start: Callable[[str], bool]) -> None:
+    """The page has the table of ``place``; ``start(id)`` refuses by name what it says no to, and is true of what is fed."""
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    assert page(place, text) == text
+    for id_, spec in methods().items():
+        if f"| `{id_}` | {spec.unit} | no |" in text:
+            with pytest.raises(ApportionError, match=id_):
+                start(id_)
+        elif feed(id_, place.columns).ready:
+            assert start(id_)
 
 
 def _script(name: str) -> Path:

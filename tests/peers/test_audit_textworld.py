@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,11 @@ from tests.commands import typed
 
 #: Two rooms, two things, a quest of three commands: small enough for backward induction over its logic.
 GAMES = "textworld/r2-o2-q3-s1"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Games are made in a folder of these tests."""
-    home = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(home))
-        yield home
+pytestmark = pytest.mark.usefixtures("game_folder")
 
 
 @pytest.fixture(scope="module")
-def subject(cache: Path) -> Subject:
+def subject(game_folder: Path) -> Subject:
     return of_world(GAMES, 48, 24, seed=0)
 
 

@@ -28,13 +28,10 @@ import torch
 import apportion as ap
 from apportion.credit import Credit
 from apportion.errors import ApportionError, BatchError, MissingColumn, OptionError, TrainerError
-from apportion.feeds import feed
 from apportion.integrations import nemo_rl as ours
-from apportion.integrations import thin
 from apportion.integrations.message_logs import Noted, read_log
-from apportion.registry import methods
 
-from . import fakes
+from . import fakes, pages
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is meant for a loss with denominator:UserWarning")
 DOCS = Path(__file__).parents[2] / "docs"
@@ -389,14 +386,7 @@ def test_another_version_or_factory_is_refused_in_one_sentence(monkeypatch: pyte
 
 
 def test_every_method_is_installed_or_refused_by_name_as_the_page_says() -> None:
-    text = (DOCS / "nemo-rl.md").read_text()
-    assert thin.page(ours.PLACE, text) == text
-    for id_, spec in methods().items():
-        if f"| `{id_}` | {spec.unit} | no |" in text:
-            with pytest.raises(ApportionError, match=id_):
-                ours.install(id_)
-        elif feed(id_, ours.PLACE.columns).ready:
-            assert ours.install(id_) == f"apportion/{id_}"
+    pages.every_method("nemo-rl", ours.PLACE, lambda id_: ours.install(id_) == f"apportion/{id_}")
 
 
 def test_the_example_runs_as_written_and_prints_what_the_page_shows(root: Path | None) -> None:

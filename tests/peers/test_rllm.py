@@ -22,12 +22,10 @@ from omegaconf import OmegaConf
 import apportion as ap
 from apportion.credit import Credit
 from apportion.errors import ApportionError, BatchError, MissingColumn, OptionError, TrainerError
-from apportion.feeds import feed
 from apportion.integrations import rllm as ours
 from apportion.integrations import thin
-from apportion.registry import methods
 
-from . import fakes
+from . import fakes, pages
 from .rllm_world import MODULES
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is meant for a loss with denominator:UserWarning")
@@ -391,14 +389,10 @@ def test_another_version_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPa
 
 
 def test_every_method_is_taken_or_refused_by_name_as_the_page_says() -> None:
-    text = (DOCS / "rllm.md").read_text()
-    assert thin.page(ours.PLACE, text) == text
-    for id_, spec in methods().items():
-        if f"| `{id_}` | {spec.unit} | no |" in text:
-            with pytest.raises(ApportionError, match=id_):
-                ours.grouping_hook(config(), id_, backend="tinker", rewards="steps")
-        elif feed(id_, ours.PLACE.columns).ready:
-            assert callable(ours.grouping_hook(config(), id_, backend="tinker", rewards="steps"))
+    def start(id_: str) -> bool:
+        return callable(ours.grouping_hook(config(), id_, backend="tinker", rewards="steps"))
+
+    pages.every_method("rllm", ours.PLACE, start)
 
 
 def test_the_example_runs_as_written_and_prints_what_the_page_shows(root: Path | None) -> None:

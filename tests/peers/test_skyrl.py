@@ -26,12 +26,9 @@ import torch
 import apportion as ap
 from apportion.credit import Credit
 from apportion.errors import ApportionError, BatchError, MissingColumn, OptionError, TrainerError
-from apportion.feeds import feed
 from apportion.integrations import skyrl as ours
-from apportion.integrations import thin
 from apportion.integrations.observed import observed
 from apportion.integrations.rows import with_columns
-from apportion.registry import methods
 
 from . import fakes, pages
 
@@ -328,14 +325,10 @@ def test_what_is_registered_can_be_sent_to_another_process() -> None:
 
 
 def test_every_method_is_registered_or_refused_by_name_as_the_page_says() -> None:
-    place, text = with_columns(ours.PLACE, "state"), (pages.DOCS / "skyrl.md").read_text()
-    assert thin.page(place, text) == text
-    for id_, spec in methods().items():
-        if f"| `{id_}` | {spec.unit} | no |" in text:
-            with pytest.raises(ApportionError, match=id_):
-                ours.register(id_, states="observation")
-        elif feed(id_, place.columns).ready:
-            assert ours.register(id_, states="observation") == f"apportion/{id_}"
+    def start(id_: str) -> bool:
+        return ours.register(id_, states="observation") == f"apportion/{id_}"
+
+    pages.every_method("skyrl", with_columns(ours.PLACE, "state"), start)
 
 
 def test_the_example_runs_as_written_and_prints_what_the_page_shows(root: Path | None) -> None:

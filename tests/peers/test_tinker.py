@@ -22,10 +22,10 @@ from tinker_cookbook.rl.data_processing import assemble_training_data, compute_a
 from tinker_cookbook.rl.types import PARSE_ERROR_MASKED_METRIC_KEY, Trajectory, TrajectoryGroup, Transition
 
 from apportion.errors import ApportionError, BatchError, MissingColumn, OptionError, TrainerError
-from apportion.feeds import feed
-from apportion.integrations import thin
 from apportion.integrations import tinker as ours
 from apportion.registry import methods
+
+from . import pages
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is meant for a loss with denominator:UserWarning")
 DOCS = Path(__file__).parents[2] / "docs"
@@ -384,14 +384,7 @@ def test_nothing_is_installed_where_something_is_refused(cookbook: Any) -> None:
 
 
 def test_every_method_is_taken_or_refused_by_name_as_the_page_says() -> None:
-    text = (DOCS / "tinker.md").read_text()
-    assert thin.page(ours.PLACE, text) == text
-    for id_, spec in methods().items():
-        if f"| `{id_}` | {spec.unit} | no |" in text:
-            with pytest.raises(ApportionError, match=id_):
-                ours.assembler(id_)
-        elif feed(id_, ours.PLACE.columns).ready:
-            assert ours.assembler(id_).plan.chosen.spec.id == id_
+    pages.every_method("tinker", ours.PLACE, lambda id_: ours.assembler(id_).plan.chosen.spec.id == id_)
 
 
 def test_the_example_runs_as_written_and_prints_what_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:

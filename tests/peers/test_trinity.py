@@ -31,11 +31,10 @@ from trinity.common.config_validator import AlgorithmConfigValidator
 from trinity.common.experience import EID, Experience
 
 from apportion.errors import ApportionError, BatchError, MissingColumn, OptionError, TrainerError
-from apportion.feeds import feed
-from apportion.integrations import thin
 from apportion.integrations import trinity as ours
 from apportion.integrations.experiences import Reading, read_run
-from apportion.registry import methods
+
+from . import pages
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is meant for a loss with denominator:UserWarning")
 DOCS = Path(__file__).parents[2] / "docs"
@@ -308,14 +307,7 @@ def test_another_version_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPa
 
 
 def test_every_method_is_taken_or_refused_by_name_as_the_page_says() -> None:
-    text = (DOCS / "trinity.md").read_text()
-    assert thin.page(ours.PLACE, text) == text
-    for id_, spec in methods().items():
-        if f"| `{id_}` | {spec.unit} | no |" in text:
-            with pytest.raises(ApportionError, match=id_):
-                ours.planned({"method": id_, "rewards": "step"})
-        elif feed(id_, ours.PLACE.columns).ready:
-            assert ours.planned({"method": id_, "rewards": "step"}).chosen.spec.id == id_
+    pages.every_method("trinity", ours.PLACE, lambda id_: ours.planned({"method": id_, "rewards": "step"}).chosen.spec.id == id_)
 
 
 def test_the_example_runs_as_written_and_prints_what_the_page_shows() -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +31,7 @@ SPEC = Spec(rooms=2, objects=2, quest=3, seed=1)
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Games are made in a folder of these tests."""
-    home = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(home))
-        yield home
-
-
-@pytest.fixture(scope="module")
-def world(cache: Path) -> TextWorld:
+def world(game_folder: Path) -> TextWorld:
     return TextWorld([SPEC], limit=12)
 
 
@@ -132,7 +122,7 @@ def test_a_command_that_is_not_admissible_is_refused(by_hand: Any) -> None:
         Logic(by_hand).after(0, "open chest")
 
 
-def test_walks_can_be_replayed_in_another_process_word_by_word(world: TextWorld, cache: Path) -> None:
+def test_walks_can_be_replayed_in_another_process_word_by_word(world: TextWorld, game_folder: Path) -> None:
     walks = roll(world, 4, rng(0))
     batch = to_batch(world, walks)
     assert batch.text is not None
@@ -146,7 +136,7 @@ def test_walks_can_be_replayed_in_another_process_word_by_word(world: TextWorld,
         "batch = to_batch(world, roll(world, 4, np.random.default_rng(0)))\n"
         "print(json.dumps([batch.text, batch.logp.tolist(), batch.outcome.tolist()]))"
     )
-    env = {**os.environ, "PYTHONHASHSEED": "7", "XDG_CACHE_HOME": str(cache)}
+    env = {**os.environ, "PYTHONHASHSEED": "7", "XDG_CACHE_HOME": str(game_folder)}
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
     text, logp, reward = json.loads(out.splitlines()[-1])
     assert tuple(text) == batch.text
@@ -239,10 +229,10 @@ def test_a_game_has_a_record_whose_hash_is_that_of_what_it_was_compiled_from(wor
 
 
 def test_a_game_is_made_once_and_then_taken_from_the_cache(
-    world: TextWorld, cache: Path, monkeypatch: pytest.MonkeyPatch
+    world: TextWorld, game_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = made(SPEC)
-    assert path.is_relative_to(cache / "apportion")
+    assert path.is_relative_to(game_folder / "apportion")
     before = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setattr("apportion.bench.worlds.games._make", lambda *given: pytest.fail("made again"))
     assert hashlib.sha256(made(SPEC).read_bytes()).hexdigest() == before
@@ -250,7 +240,7 @@ def test_a_game_is_made_once_and_then_taken_from_the_cache(
     assert module.TextWorld([path]).prompts == ("game",)
 
 
-def test_a_game_that_fails_to_be_made_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_game_that_fails_to_be_made_leaves_nothing(game_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(spec: Spec, path: Path) -> None:
         path.write_text("half")
         raise RuntimeError("the compiler broke")
@@ -259,4 +249,4 @@ def test_a_game_that_fails_to_be_made_leaves_nothing(cache: Path, monkeypatch: p
     spec = Spec(seed=99)
     with pytest.raises(RuntimeError):
         made(spec)
-    assert not [p for p in (cache / "apportion").rglob("*") if spec.name in p.name or p.name.startswith(".making-")]
+    assert not [p for p in (game_folder / "apportion").rglob("*") if spec.name in p.name or p.name.startswith(".making-")]
