@@ -26,6 +26,8 @@ def standing_in(packages: Iterable[str]) -> Iterator[tuple[str, ...]]:
         yield missing
     finally:
         sys.meta_path.remove(finder)
+        for name in [n for n, module in sys.modules.items() if isinstance(module, _StandIn)]:
+            del sys.modules[name]  # else the next to ask whether the package is installed would be told that it is
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
