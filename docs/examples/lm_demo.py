@@ -2,8 +2,9 @@
 
     make demo-lm
 
-SmolLM2 (135 M parameters, on the CPU) answers a few sums, four times each; six methods credit every step of what it wrote;
-``lm.html`` shows the steps coloured by credit. Any other causal model: --model NAME (a hub name, a folder, a .gguf file).
+SmolLM2 (135 M parameters, on the CPU) answers a few sums, four times each; GRPO and six methods that ask for more credit
+every step of what it wrote; ``lm.html`` shows the steps coloured by credit. Any other causal model: --model NAME (a hub
+name, a folder, a .gguf file).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SUMS = {
     "Tom has 9 apples and eats 4. How many are left?": "5",
     "What is 3 times 5? Think in short steps, then give the number.": "15",
 }
-ANSWERS, TOKENS, K, TEMPERATURE = 4, 40, 3, 0.8
+ANSWERS, TOKENS, K, TEMPERATURE = 4, 40, 2, 0.8
 
 
 def right(answer: str, number: str) -> float:
@@ -113,7 +114,7 @@ def credited(batch: ap.Batch, model: Any, tokenizer: Any, url: str, name: str, c
             "aem": ("entropies", {}),
             "t_reg": ("policy: opposed prompts", {"policy": policy, "form": "advantage"}),
             "acpo": ("policy: the right answer", {"policy": policy}),
-            "spo": ("sampler: unsure tokens", {"sampler": sampler, "k": K}),
+            "spo": ("sampler: unsure tokens", {"sampler": sampler, "k": K, "interval": 10}),
             "vineppo": ("sampler: every step", {"sampler": sampler, "k": K}),
             "pure": ("judge: every step", {"judge": judge}),
         }
