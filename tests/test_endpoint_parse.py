@@ -9,9 +9,8 @@ import pytest
 
 from apportion import Batch
 from apportion.errors import MissingColumn
-from apportion.evidence.endpoint.judge import _filled
 from apportion.evidence.endpoint.parse import contract, scores
-from apportion.evidence.endpoint.wording import questions_of, wording
+from apportion.evidence.wording import filled, questions_of, wording
 
 LEVELS = (-1.0, 0.0, 1.0)
 
@@ -71,7 +70,7 @@ def test_the_contract_says_how_many_and_on_which_scale() -> None:
 
 
 def test_places_in_a_task_are_no_places_of_ours() -> None:
-    made = _filled("Q {question} U {units}", "say {units} or {reference}", None, ["a {question}"], "turn")
+    made = filled("Q {question} U {units}", "say {units} or {reference}", None, ["a {question}"], "turn")
     assert made == "Q say {units} or {reference} U <turn_0>\na {question}\n</turn_0>"
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import tempfile
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -25,9 +24,7 @@ from rich.table import Table
 import apportion as ap
 from apportion.cli.progress import progress
 from apportion.evidence import Bill
-from apportion.evidence.endpoint import Endpoint, EndpointJudge
-from apportion.evidence.huggingface import HFPolicy, HFSampler, Prefix, load
-from apportion.evidence.huggingface.serving import save, served
+from apportion.evidence.huggingface import HFJudge, HFPolicy, HFSampler, Prefix, load
 from apportion.report.lens import lens_data, write_page
 
 #: Question -> the number that is right. Hard enough for a model of this size that some answers fail.
@@ -93,9 +90,11 @@ def stops(model: Any) -> list[int]:
     return list(end) if isinstance(end, list) else [end]
 
 
-def credited(batch: ap.Batch, model: Any, tokenizer: Any, url: str, name: str, console: Console) -> dict[str, Any]:
+def credited(batch: ap.Batch, model: Any, tokenizer: Any) -> dict[str, Any]:
     """Method -> (what it asks, seconds, credit); one that fails stops the demo."""
-    numbers = [SUMS[str(batch.group.name(i))] for i in range(batch.n_trajectories)] if batch.group is not None else []
+    assert batch.group is not None
+    questions = [str(batch.group.name(i)) for i in range(batch.n_trajectories)]
+    numbers = [SUMS[question] for question in questions]
     starts = batch.offsets("trajectory")
 
     def reward(i: int, ids: Any, ended: bool) -> float:
@@ -106,9 +105,7 @@ def credited(batch: ap.Batch, model: Any, tokenizer: Any, url: str, name: str, c
     with progress("credit") as watch:
         policy = HFPolicy(model, tokenizer, answers=numbers, watch=watch)
         sampler = HFSampler(model, reward, TOKENS, temperature=TEMPERATURE, watch=watch)
-        endpoint = Endpoint(url, name, sampling={"max_tokens": 60, "temperature": 0.2}, timeout=600, concurrency=2)
-        questions = [str(batch.group.name(i)) for i in range(batch.n_trajectories)] if batch.group is not None else None
-        judge = EndpointJudge(endpoint, questions=questions, decode=tokenizer.decode, watch=watch)
+        judge = HFJudge(model, tokenizer, questions=questions, watch=watch)
         plan: dict[str, tuple[str, dict[str, Any]]] = {
             "grpo": ("nobody", {}),
             "aem": ("entropies", {}),
@@ -116,14 +113,12 @@ def credited(batch: ap.Batch, model: Any, tokenizer: Any, url: str, name: str, c
             "acpo": ("policy: the right answer", {"policy": policy}),
             "spo": ("sampler: unsure tokens", {"sampler": sampler, "k": K, "interval": 10}),
             "vineppo": ("sampler: every step", {"sampler": sampler, "k": K}),
-            "pure": ("judge: every step", {"judge": judge}),
+            "pure": ("judge: after each step", {"judge": judge}),
         }
         for method, (who, given) in plan.items():
             begin = time.perf_counter()
             credit = ap.assign(batch, method, rng=0, **given)
             found[method] = (who, time.perf_counter() - begin, credit)
-    told = f"{len(judge.unparsed)} of the judge's {batch.n_trajectories} answers could not be read: null for all their steps"
-    console.print(told, highlight=False)
     return found
 
 
@@ -152,17 +147,16 @@ def main() -> None:
 
     logging.set_verbosity_error()
     model, tokenizer = load(given.model)
-    with tempfile.TemporaryDirectory() as place, served(save(model, tokenizer, place)) as url:
-        with progress("answers") as watch:
-            batch = rollouts(model, tokenizer, watch, rng)
-        batch, spent = HFPolicy(model, tokenizer).columns(batch)
-        rate = float(np.mean(batch.reward))
-        summary = (
-            f"{given.model}: {batch.n_trajectories} answers to {len(SUMS)} sums at temperature {TEMPERATURE}, at most "
-            f"{TOKENS} tokens; {rate:.0%} right; {batch.count('step')} steps"
-        )
-        console.print(summary, highlight=False)
-        found = credited(batch, model, tokenizer, url, place, console)
+    with progress("answers") as watch:
+        batch = rollouts(model, tokenizer, watch, rng)
+    batch, spent = HFPolicy(model, tokenizer).columns(batch)
+    rate = float(np.mean(batch.reward))
+    summary = (
+        f"{given.model}: {batch.n_trajectories} answers to {len(SUMS)} sums at temperature {TEMPERATURE}, at most "
+        f"{TOKENS} tokens; {rate:.0%} right; {batch.count('step')} steps"
+    )
+    console.print(summary, highlight=False)
+    found = credited(batch, model, tokenizer)
     table = Table("method", "asks", "written", "read", "judged", "s", title="What each method asked for, in tokens and calls")
     for method, (who, seconds, credit) in found.items():
         bill = credit.bill + (spent if method in ("aem", "spo") else Bill())  # these read the batch's log-probs or entropies

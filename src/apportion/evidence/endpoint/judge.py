@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...batch import Batch
-from ...errors import OptionError
 from ...words import Axis, Provenance
 from ..bill import Bill
 from ..rubrics import Rubric
 from ..sources import Asked
+from ..wording import questions
 from .client import Endpoint, Message, Watch
 from .parse import contract, scores
-from .wording import questions_of, wording
 
 #: What is asked where a method brings no rubric: a process reward.
 PLAIN = (
@@ -51,53 +50,21 @@ class EndpointJudge:
         self.unparsed: list[str] = []
 
     def score(self, batch: Batch, unit: Axis, rng: np.random.Generator, *, rubric: Rubric | None = None) -> Asked:
-        texts = wording(batch, unit, self.decode)
         template = PLAIN if rubric is None else rubric.template
         levels = None if rubric is None else rubric.levels
-        tasks = self._each(self.questions, "questions", batch) or questions_of(batch)
-        shown = self._each(self.references, "references", batch)
-        if rubric is not None and rubric.privileged and shown is None:
-            raise OptionError(f"rubric {rubric.name} shows the reference answer: give EndpointJudge(references=[...])")
-        owner = batch.within(unit, "trajectory")
-        parts = [np.flatnonzero(owner == i) for i in range(batch.n_trajectories)]
-        if rubric is not None and not rubric.one_call:
-            parts = [np.array([u]) for u in range(owner.size)]
-        asked: list[Sequence[Message]] = []
-        for part in parts:
-            i = int(owner[part[0]])
-            filled = _filled(template, tasks[i], None if shown is None else shown[i], [texts[u] for u in part], unit)
-            asked.append([{"role": "user", "content": filled + contract(part.size, levels)}])
-        replies = self.endpoint.ask_all(asked, watch=self.watch)
-        values = np.full(owner.size, np.nan)
+        asked = questions(
+            batch, unit, template, rubric, tasks=self.questions, references=self.references, decode=self.decode
+        )  # fmt: skip
+        told: list[Sequence[Message]] = [
+            [{"role": "user", "content": text + contract(part.size, levels)}] for part, text in asked
+        ]  # fmt: skip
+        replies = self.endpoint.ask_all(told, watch=self.watch)
+        values = np.full(batch.count(unit), np.nan)
         self.unparsed = []
-        for part, reply in zip(parts, replies, strict=True):
+        for (part, _), reply in zip(asked, replies, strict=True):
             found = None if reply.finish == "length" else scores(reply.text, part.size, levels)
             if found is None:
                 self.unparsed.append(reply.text)
             else:
                 values[part] = found
         return Asked(values, Bill(judge_calls=float(len(replies))))
-
-    def _each(self, given: Sequence[str] | None, name: str, batch: Batch) -> list[str] | None:
-        if given is None:
-            return None
-        if len(given) != batch.n_trajectories:
-            raise OptionError(f"{name} has {len(given)} entries, expected {batch.n_trajectories}: one per trajectory")
-        return list(given)
-
-
-def _filled(template: str, question: str, reference: str | None, units: Sequence[str], unit: str) -> str:
-    """The template with its places filled; braces in what is filled in stay as they are."""
-    listed = "\n\n".join(f"<{unit}_{i}>\n{text}\n</{unit}_{i}>" for i, text in enumerate(units))
-    made = template
-    # marks that no text holds, so that a "{units}" in a task is not taken for ours
-    places = {"{question}": question, "{reference}": reference or "", "{units}": listed}
-    pieces: list[str] = []
-    while made:
-        at, name = min(((made.find(p), p) for p in places if p in made), default=(-1, ""))
-        if at < 0:
-            pieces.append(made)
-            break
-        pieces += [made[:at], places[name]]
-        made = made[at + len(name) :]
-    return "".join(pieces)

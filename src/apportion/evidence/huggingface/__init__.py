@@ -6,9 +6,10 @@ key-value cache will do; models with sliding windows or recurrent state are refu
 
 from .fitting import fit_head
 from .heads import HFHead
+from .judge import HFJudge
 from .models import load
 from .policy import HFPolicy
 from .prefix import Prefix
 from .sampler import HFSampler
 
-__all__ = ["HFHead", "HFPolicy", "HFSampler", "Prefix", "fit_head", "load"]
+__all__ = ["HFHead", "HFJudge", "HFPolicy", "HFSampler", "Prefix", "fit_head", "load"]
