@@ -10,22 +10,12 @@ from typing import Any
 import pytest
 
 from apportion.bench import catalog, suites, tasks
-from apportion.bench.settings import PRICES, Gradient, Identification, Learning, Settings, read_prices
+from apportion.bench.settings import PRICES, Learning, Settings, read_prices
 from apportion.bench.suites import SUITES, Suite
 from apportion.cli import main
 from apportion.errors import ApportionError, BenchError
+from tests.tiny_suite import TINY
 
-TINY = Suite(
-    title="as little as possible",
-    tasks=("bifurcation/horizon-10",),
-    methods=("rloo", "pooled_td"),
-    seeds=2,
-    settings=Settings(
-        gradient=Gradient(batch_sizes=(64,), replicates=(2,)),
-        learning=Learning(batch_sizes=(64,), lrs=(1.0,), max_updates=2),
-        identification=Identification(batch=64),
-    ),
-)
 OWN = """
 from apportion.bench.tabular import chain
 

@@ -22,10 +22,13 @@ from apportion.bench.selection.needs import lacks, needs
 from apportion.bench.selection.rank import rank
 from apportion.bench.selection.said import compared_text
 from apportion.bench.selection.worth import LOWEST, NO_WAY, log_cost, log_net, resamples, scale, worth
+from apportion.bench.suites import SUITES
 from apportion.bench.tasks import find as find_task
 from apportion.errors import BenchError
 from apportion.registry import methods
 from apportion.survey.profile import Profile, profile
+from tests.commands import typed
+from tests.tiny_suite import TINY
 
 #: Cost of learning by entrant, in a made-up world of two settings; capo needs a judge, vineppo forks, gae a critic.
 COSTS = {"rloo": 100.0, "grpo": 110.0, "gigpo": 50.0, "vineppo": 20.0, "gae": 40.0, "capo-judge80": 10.0}
@@ -315,6 +318,25 @@ def test_resamples_of_seeds_are_worked_out_once_each() -> None:
     assert index[0] == slice(None)
     assert which.shape == (501,)
     assert set(which[1:].tolist()) == set(range(1, 11))
+
+
+def test_a_run_is_read_with_all_it_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(SUITES, "tiny", TINY)
+    assert typed(capsys, "bench", "run", "--suite", "tiny", "--jobs", 1, "--no-report", "--out", "run")[0] == 0
+    (task,) = json.loads(Path("run/manifest.json").read_text())["tasks"]
+    monkeypatch.setattr("apportion.bench.selection.collect.FIT", (task["id"],))
+    monkeypatch.setattr("apportion.bench.selection.collect.HELD_OUT", ())
+    data = collect([Path("run")])
+    assert [row[:2] for row in data["rows"]] == [[task["id"], "pooled_td"], [task["id"], "rloo"]]
+    for _, _, parts in data["rows"]:
+        assert set(parts) == {"learning", "gradient", "bill"}
+        assert len(parts["bill"]) == len(BILL)
+        for moments in (*parts["learning"].values(), *parts["gradient"].values()):
+            assert all(len(v) == 2 and None not in v[:1] for n, v in moments.items() if n != "cost")
+    assert read(data).bills[task["id"], "rloo"]["price"] > 0
 
 
 def test_run_folders_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ def _values(path: Path, seeds: Sequence[int]) -> dict[tuple[str, str, str, int, 
     table = pq.read_table(path).to_pydict()
     names = ("method", "task", "measure", "batch", "lr", "metric", "seed", "value")
     for method, task, measure, batch, lr, metric, seed, value in zip(*(table[n] for n in names), strict=True):
-        cell = found.setdefault((method, task, measure, int(batch), float(lr)), {})
+        rate = 0.0 if math.isnan(lr) else float(lr)  # nothing but training has one, and NaN is no key: it differs from itself
+        cell = found.setdefault((method, task, measure, int(batch), rate), {})
         cell.setdefault(metric, np.full(len(at), np.nan))[at[seed]] = value
     return found
 
