@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from apportion.bench.falsifiers.intervals import critical, holm, jackknife, of_mean, upper_tail
+from apportion.bench.falsifiers.intervals import holm, jackknife, of_mean, upper_tail
 from apportion.bench.falsifiers.moments import Sums, pulled, squared
 from apportion.bench.falsifiers.verdict import Found, status_of
+from apportion.bench.statistics import student_quantile
 from apportion.bench.tabular import Float
 
 
@@ -17,7 +18,7 @@ from apportion.bench.tabular import Float
     ("df", "t"), [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (7, 2.3646), (9, 2.2622), (23, 2.0687), (120, 1.9799)]
 )
 def test_students_t_has_its_tabled_quantiles(df: int, t: float) -> None:
-    assert critical(df) == pytest.approx(t, abs=5e-5)
+    assert student_quantile(df) == pytest.approx(t, abs=5e-5)
     assert upper_tail(t, df) == pytest.approx(0.025, abs=1e-5)
     assert upper_tail(-t, df) == pytest.approx(0.975, abs=1e-5)
     assert (upper_tail(math.inf, df), upper_tail(-math.inf, df), upper_tail(0.0, df)) == (0.0, 1.0, 0.5)

@@ -12,7 +12,8 @@ from apportion import Batch, assign
 from apportion.credit import Credit
 from apportion.errors import BatchError, MissingColumn, OptionError
 from apportion.evidence import Learned
-from apportion.evidence.implicit import LearnedImplicit, fit_implicit, pairs_of, slots
+from apportion.evidence.implicit import LearnedImplicit, fit_implicit, pairs_of
+from apportion.evidence.implicit_design import slots
 from apportion.evidence.learned import trajectory_keys
 from apportion.methods import from_r_to_q, itpo, prime
 from apportion.ops.lbfgs import minimise

@@ -10,14 +10,8 @@ from apportion import Batch
 from apportion.errors import BatchError, OptionError
 from apportion.evidence.bill import Bill
 from apportion.evidence.coalitions import Plan, step_values
-from apportion.evidence.reward_model import (
-    LearnedReturn,
-    LearnedReward,
-    LearnedShapley,
-    LearnedTokenReward,
-    TextModel,
-    fit_text,
-)
+from apportion.evidence.reward_model import LearnedReturn, LearnedReward, LearnedShapley, LearnedTokenReward
+from apportion.evidence.text_model import TextModel, fit_text
 
 Float = np.ndarray
 
@@ -97,7 +91,7 @@ def test_equal_rewards_score_that_reward_everywhere() -> None:
 
 
 def test_it_is_ridge_regression_on_its_pieces() -> None:
-    from apportion.evidence.reward_model import pieces
+    from apportion.evidence.text_pieces import pieces
 
     batch, _ = _world(40, 7)
     opening, units = pieces(batch, "turn", 256)

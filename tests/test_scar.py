@@ -14,7 +14,7 @@ from apportion.credit import Credit
 from apportion.errors import BatchError, MissingColumn, OptionError
 from apportion.evidence import Asked, Bill
 from apportion.evidence.coalitions import Plan, step_values
-from apportion.evidence.reward_model import TextModel
+from apportion.evidence.text_model import TextModel
 from apportion.ops.shapley import owen, shapley
 
 from .fakes import FakeSampler

@@ -20,7 +20,8 @@ from ..ops.features import mix, sequence_hash
 from ..structure import Bool, Float, Int
 from ..words import Axis, check_word
 from .bill import Bill
-from .implicit import LearnedImplicit, Pairs, Reference, Told, fit_implicit, pairs_of, reference_logp
+from .implicit import LearnedImplicit, Pairs, fit_implicit, pairs_of
+from .implicit_design import Reference, Told, reference_logp
 from .sources import Array, Evidence
 
 Mean = Literal["turn", "trajectory", "none"]

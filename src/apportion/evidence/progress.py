@@ -11,8 +11,8 @@ from ..batch import Batch
 from ..structure import Float
 from .bill import Bill
 from .learned import Linear
-from .reward_model import TextModel, fit_text
 from .sources import Array, Evidence
+from .text_model import TextModel, fit_text
 from .to_go import fit_to_go
 
 
@@ -20,7 +20,7 @@ from .to_go import fit_to_go
 class LearnedProgress:
     """What each step contributes to the reward, and a critic of the rewards made of it. Evidence ``progress``, ``value``.
 
-    The estimator is the reward model of complete texts (``evidence.reward_model``) read step by step: a step's own pieces,
+    The estimator is the reward model of complete texts (``evidence.text_model``) read step by step: a step's own pieces,
     and an equal share of what the prompt and the intercept say. value: before each step, at all its tokens.
     """
 

@@ -26,7 +26,7 @@ from ..ops.suffixes import bucketed, products
 from ..structure import Float, Int
 from ..words import check_word
 from .bill import Bill
-from .implicit import _said
+from .implicit_design import said_before
 from .learned import _stream, trajectory_keys
 from .replay import Replay, transitions, turn_keys
 from .sources import Array, Evidence
@@ -229,7 +229,7 @@ def _token_features(batch: Batch, buckets: int) -> Int:
     """Features of the text before each policy token of a turn, (policy tokens, m)."""
     ids, action, _ = _stream(batch, "turn")
     unit = batch.within("token", "turn")
-    said = _said(ids, action, unit)[action]
+    said = said_before(ids, action, unit)[action]
     seen = turn_keys(batch)[0][unit[action]]
     with_said = [join(said, seen[:, j]) for j in range(seen.shape[1])]
     columns: list[Hash] = [np.where(x == NONE, NONE, mix(x + np.uint64(7))) for x in (said, *with_said)]

@@ -10,7 +10,8 @@ from ..batch import Batch
 from ..credit import Credit, Loss
 from ..errors import OptionError
 from ..evidence import Bill, Evidence, Judge
-from ..evidence.reward_model import LearnedTokenReward, fit_text
+from ..evidence.reward_model import LearnedTokenReward
+from ..evidence.text_model import fit_text
 from ..ops.groups import standardise
 from ..ops.pairs import best_and_worst, log_sigmoid_pull
 from ..registry import method
@@ -38,7 +39,7 @@ def fit(
 ) -> LearnedTokenReward:  # fmt: skip
     """Token rewards learned from outcomes: what a reward model of complete texts gives each step's words.
 
-    Cross-fitted (``evidence.reward_model``). The paper's token-level model is trained on preference data.
+    Cross-fitted (``evidence.text_model``). The paper's token-level model is trained on preference data.
     """
     model = fit_text(batch, "step", rng, rows="complete", folds=folds, ridge=ridge, buckets=buckets)
     return LearnedTokenReward(model, Bill(trained=float(batch.action.sum())))

@@ -8,7 +8,8 @@ from ..batch import Batch
 from ..credit import Credit
 from ..errors import OptionError
 from ..evidence import Evidence, Policy
-from ..evidence.implicit import LearnedImplicit, Reference, fit_implicit, log_ratio
+from ..evidence.implicit import LearnedImplicit, fit_implicit, log_ratio
+from ..evidence.implicit_design import Reference
 from ..registry import method
 from ..structure import Float
 

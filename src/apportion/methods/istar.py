@@ -10,7 +10,8 @@ from ..batch import Batch
 from ..credit import Credit, Loss
 from ..errors import OptionError
 from ..evidence import Evidence, Policy
-from ..evidence.implicit import LearnedImplicit, Reference, Update, fit_implicit, log_ratio, reference_logp
+from ..evidence.implicit import LearnedImplicit, Update, fit_implicit, log_ratio
+from ..evidence.implicit_design import Reference, reference_logp
 from ..ops.groups import firsts, group_mean, group_spread, standardise, whiten
 from ..ops.scans import first_active
 from ..registry import method

@@ -10,7 +10,8 @@ from ..batch import Batch
 from ..credit import Credit, Loss
 from ..errors import OptionError
 from ..evidence import Evidence, Policy
-from ..evidence.implicit import LearnedImplicit, Reference, fit_implicit, log_ratio
+from ..evidence.implicit import LearnedImplicit, fit_implicit, log_ratio
+from ..evidence.implicit_design import Reference
 from ..ops.groups import standardise, whiten
 from ..ops.scans import discounted_suffix
 from ..ops.unit_means import against_means

@@ -9,7 +9,8 @@ import numpy as np
 from ..batch import Batch
 from ..credit import Credit, Loss
 from ..evidence import Evidence, Policy
-from ..evidence.implicit import LearnedImplicit, Reference, fit_implicit, log_ratio
+from ..evidence.implicit import LearnedImplicit, fit_implicit, log_ratio
+from ..evidence.implicit_design import Reference
 from ..ops.groups import standardise, whiten
 from ..ops.scans import discounted_suffix
 from ..ops.unit_means import against_means

@@ -10,7 +10,8 @@ from ..batch import Batch
 from ..credit import Credit
 from ..errors import OptionError
 from ..evidence import Bill
-from ..evidence.reward_model import LearnedReward, fit_text
+from ..evidence.reward_model import LearnedReward
+from ..evidence.text_model import fit_text
 from ..ops.groups import standardise
 from ..ops.scans import discounted_suffix, gae_and_returns, segment_sum
 from ..registry import method
@@ -27,7 +28,7 @@ def fit(
 ) -> LearnedReward:  # fmt: skip
     """A reward model for this batch, fitted on its complete texts only and then read at every token.
 
-    A cross-fitted linear model of the pieces of a text (see ``evidence.reward_model``); the paper takes
+    A cross-fitted linear model of the pieces of a text (see ``evidence.text_model``); the paper takes
     an off-the-shelf model with a scalar head. It is as good on prefixes as complete texts make it.
     """
     model = fit_text(batch, "step", rng, rows="complete", folds=folds, ridge=ridge, buckets=buckets)

@@ -10,7 +10,8 @@ from ..batch import Batch
 from ..credit import Credit
 from ..errors import OptionError
 from ..evidence import Bill
-from ..evidence.reward_model import LearnedReturn, fit_text
+from ..evidence.reward_model import LearnedReturn
+from ..evidence.text_model import fit_text
 from ..ops.groups import group_mean
 from ..ops.places import against_others_at_place
 from ..ops.scans import discounted_suffix
@@ -36,7 +37,7 @@ def fit(
 
         loss = (g_last - R)^2 + auxiliary mean_t (g_t - R)^2
 
-    The paper's loss on a cross-fitted ridge regression over all pieces of text so far (``evidence.reward_model``),
+    The paper's loss on a cross-fitted ridge regression over all pieces of text so far (``evidence.text_model``),
     where the paper has an LSTM with a linear head: it remembers what was said, but neither when nor in
     combination beyond neighbours. auxiliary: the paper's .5. Equal returns in the batch teach it nothing.
     """

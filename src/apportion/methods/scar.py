@@ -11,7 +11,8 @@ from ..credit import Credit
 from ..errors import OptionError
 from ..evidence import Bill, Evidence, Replayer, Sampler
 from ..evidence.coalitions import Plan, step_values
-from ..evidence.reward_model import LearnedShapley, fit_text
+from ..evidence.reward_model import LearnedShapley
+from ..evidence.text_model import fit_text
 from ..ops.answers import mean_answer
 from ..ops.places import against_others_at_place
 from ..ops.scans import discounted_suffix, first_active, gae_and_returns
@@ -58,7 +59,7 @@ def fit(
 ) -> LearnedShapley:  # fmt: skip
     """Shapley values where v(S) is a reward model's score of the text with all steps outside S blanked.
 
-    The reward model is fitted on complete texts only (``evidence.reward_model``), cross-fitted; the paper takes the
+    The reward model is fitted on complete texts only (``evidence.text_model``), cross-fitted; the paper takes the
     one of RLHF. Exact, because that model is a sum over neighbouring steps; billed as if each coalition were asked.
     """
     model = fit_text(batch, "step", rng, rows="complete", folds=folds, ridge=ridge, buckets=buckets)

@@ -12,7 +12,8 @@ from ..credit import Credit, Preferences
 from ..errors import OptionError
 from ..evidence import Evidence, Sampler
 from ..evidence.fresh import fresh_actions
-from ..evidence.implicit import Reference, log_ratio_to
+from ..evidence.implicit import log_ratio_to
+from ..evidence.implicit_design import Reference
 from ..evidence.privileged import LearnedCritic, Mean, Pairing, best_pairs, fit_critic, shares
 from ..ops.groups import standardise
 from ..ops.pairs import log_sigmoid_pull

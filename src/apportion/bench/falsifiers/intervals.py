@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..statistics import student_quantile
 from ..tabular import Float
 
 #: Two-sided level of intervals, and what p-values are compared with.
@@ -48,15 +49,6 @@ def upper_tail(t: float, df: int) -> float:
     return min(max(0.5 * (1.0 - inside), 0.0), 1.0)
 
 
-def critical(df: int, level: float = LEVEL) -> float:
-    """t with P(|T| > t) = ``level``, by bisection."""
-    low, high = 0.0, 1e6
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if 2 * upper_tail(middle, df) > level else (low, middle)
-    return high
-
-
 def of_mean(values: Sequence[float] | Float) -> Estimate:
     """The mean of independent values, at least two, with Student's interval; values all alike are sure."""
     x = np.asarray(values, dtype=np.float64)
@@ -66,7 +58,7 @@ def of_mean(values: Sequence[float] | Float) -> Estimate:
     if error <= 1e-12 * abs(mean) or error == 0.0:
         above, below = (0.0 if mean > 0 else 1.0), (0.0 if mean < 0 else 1.0)
         return Estimate(mean, mean, mean, above, below)
-    above, reach = upper_tail(mean / error, x.size - 1), critical(x.size - 1) * error
+    above, reach = upper_tail(mean / error, x.size - 1), student_quantile(x.size - 1, 1.0 - LEVEL) * error
     return Estimate(mean, mean - reach, mean + reach, above, 1.0 - above)
 
 
