@@ -52,7 +52,10 @@ def tasks_command(
     if ids:
         from ..bench.metadata import record
 
-        records = [record(find(id_)).model_dump(mode="json") for id_ in ids]
+        asked = [find(id_) for id_ in ids]
+        if any(task.neural for task in asked):
+            typer.echo("training a transformer by exact ascent, to say what it can attain: minutes", err=True)
+        records = [record(task).model_dump(mode="json") for task in asked]
         typer.echo(json.dumps(records if len(records) > 1 else records[0], indent=1))
         return
     found = tasks()
