@@ -266,3 +266,17 @@ def test_windows_and_cuts_that_share_no_cache_are_refused(model: Any) -> None:
     )  # fmt: skip
     with pytest.raises(OptionError, match="sliding window"):
         Prefix(transformers.MistralForCausalLM(config), text(9, 8))
+
+
+def test_models_with_a_recurrent_state_are_refused_also_where_they_attend_beside_it(model: Any) -> None:
+    size = {"vocab_size": VOCABULARY, "hidden_size": 16, "num_hidden_layers": 1}
+    alone = transformers.MambaForCausalLM(transformers.MambaConfig(**size, state_size=4))
+    beside = transformers.FalconH1ForCausalLM(
+        transformers.FalconH1Config(
+            **size, intermediate_size=16, num_attention_heads=2, num_key_value_heads=1, mamba_d_ssm=32, mamba_n_heads=4,
+            mamba_d_head=8, mamba_d_state=4,
+        )
+    )  # fmt: skip
+    for recurrent in (alone, beside):
+        with pytest.raises(OptionError, match="keeps a recurrent state"):
+            Prefix(recurrent, text(9, 8))

@@ -35,9 +35,10 @@ class Prefix:
         text = torch.tensor([list(ids)], device=model.device)
         with torch.no_grad():
             out = model(input_ids=text, past_key_values=DynamicCache(config=model.config), use_cache=True)
-        if any(getattr(layer, "is_sliding", False) for layer in out.past_key_values.layers):
+        layers = getattr(getattr(out, "past_key_values", None), "layers", None)
+        if any(getattr(layer, "is_sliding", False) for layer in layers or ()):
             raise OptionError(f"{type(model).__name__} attends in a sliding window: prefixes cannot share one cache")
-        if not all(hasattr(layer, "keys") for layer in out.past_key_values.layers):
+        if not layers or not all(hasattr(layer, "keys") and not hasattr(layer, "recurrent_states") for layer in layers):
             raise OptionError(f"{type(model).__name__} keeps a recurrent state: prefixes cannot share one cache")
         self.cache, self.logits = out.past_key_values, out.logits[0].float()
         self.once = can_share(model)
