@@ -342,6 +342,16 @@ def test_an_engine_has_our_actor_and_the_trainer_makes_it_for_the_policy_only(en
     assert "Invalid backend" in str(other.value)
 
 
+def test_mixins_behind_what_they_override_are_refused() -> None:
+    with standing_in(IMPORT_ONLY):
+        from areal.engine import FSDPPPOActor
+        from areal.trainer.rl_trainer import PPOTrainer
+    with pytest.raises(TrainerError, match="CreditMixin stands behind FSDPPPOActor"):
+        type("Actor", (FSDPPPOActor, ours.CreditMixin), {"credit": "rloo"})
+    with pytest.raises(TrainerError, match="TrainerMixin stands behind PPOTrainer"):
+        type("Trainer", (PPOTrainer, ours.TrainerMixin), {})
+
+
 def test_the_whole_configuration_is_checked_when_the_trainer_is_made(engine: Any) -> None:
     class Base:
         def __init__(self, config: Any) -> None:

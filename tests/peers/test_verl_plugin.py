@@ -34,6 +34,11 @@ assert "trainer_base" not in " ".join(sys.modules)
 from verl.trainer.ppo.v1 import get_trainer_cls, PPOTrainerSync
 assert issubclass(get_trainer_cls("apportion"), PPOTrainerSync)
 print(sorted(get_trainer_cls(m).__mro__[2].__name__ for m in ("apportion_colocate_async", "apportion_separate_async")))
+from apportion.integrations.verl.trainer import CreditMixin
+try:
+    type("Behind", (PPOTrainerSync, CreditMixin), {})
+except Exception as error:
+    print(type(error).__name__, error)
 """
 
 
@@ -43,6 +48,7 @@ def test_verl_finds_estimators_and_trainer_modes_by_itself() -> None:
     assert "'apportion/gigpo'" in done.stdout
     assert "'apportion/rloo'" in done.stdout
     assert "['PPOTrainerColocateAsync', 'PPOTrainerSeparateAsync']" in done.stdout
+    assert "TrainerError CreditMixin stands behind PPOTrainer" in done.stdout
     assert "apportion" not in done.stderr
 
 

@@ -7,25 +7,18 @@ of its engine classes, and :class:`TrainerMixin` before its trainer, to check an
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-
-from ..edges.tensors import to_numpy
-from ..errors import BatchError, OptionError
+from ..errors import OptionError
 from . import honours, thin
-from .observed import after_prompt
-from .rows import Credited, Plan, Rows, credit_rows, plan, rewrite, say, with_columns
+from .areal_rows import EARNED, STATES, array, check_numbers, put, rows_of
+from .in_front import check_in_front
+from .rows import Plan, credit_rows, plan, rewrite, say, with_columns
 from .versions import check_version
 
 #: AReaL versions the plug-in was tested with: this one and above, below the other.
 TESTED = ("1.0.4", "1.0.5")
-
-#: Tensors (rows, tokens) a workflow may return beside AReaL's own.
-STATES, EARNED = "state_ids", "turn_rewards"
-#: What AReaL itself reads, and multiplies where it could have masked, so that one NaN anywhere spoils a row.
-READ = ("logprobs", "ref_logp", "prox_logp", "values", "rewards", EARNED)
 
 WAYS = {
     "state": f"the workflow's `{STATES}`, or `states='observation'`",
@@ -50,6 +43,10 @@ class CreditMixin:
     credit_options: ClassVar[Mapping[str, Any]] = {}
     actor: Any
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        check_in_front(cls, CreditMixin, "as_controller", "__init__")
+
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         made = at_start(config, type(self).credit, type(self).credit_options)  # before a model is loaded
         super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]
@@ -67,6 +64,10 @@ class TrainerMixin:
     """Before a trainer: ``class Trainer(TrainerMixin, PPOTrainer): credit_actor = Actor``. Checks the whole configuration."""
 
     credit_actor: ClassVar[type[CreditMixin]]
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        check_in_front(cls, TrainerMixin, "_create_train_engine", "train", "__init__")
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         actor = type(self).credit_actor
@@ -135,65 +136,12 @@ def crediting(base: type) -> Any:
         def _compute_advantages(self, data: dict[str, Any]) -> dict[str, Any]:
             check_numbers(data)
             given = {name: data.pop(name, None) for name in (STATES, EARNED)}
-            mask = _array(data["loss_mask"]) != 0
+            mask = array(data["loss_mask"]) != 0
             made: dict[str, Any] = super()._compute_advantages(data)
             step = int(self.engine.get_version())
             return put(made, credit_rows(self.plan, rows_of(made, mask, self.sizes, given, self.config.kl_ctl), step))
 
     return CreditActor
-
-
-def rows_of(data: Mapping[str, Any], mask: Any, sizes: Sequence[int], given: Mapping[str, Any], kl_ctl: float) -> Rows:
-    """What AReaL made of a batch, each number back at the token it is about: its tensors stand one to the left."""
-    action, reward = mask.copy(), _right(data["tot_rewards"])
-    action[:, 0] = False  # nothing comes before a first token, so AReaL has no log-prob of it
-    ids = _array(data["input_ids"]).astype(np.int64)
-    attention, prompt = after_prompt(action, ids, _array(data["attention_mask"]))
-    columns = {name: _right(data.get(key)) for name, key in (("logp", "logprobs"), ("ref_logp", "ref_logp"), ("value", "values"))}
-    columns |= {"group": np.repeat(np.arange(len(sizes)), sizes).tolist(), "ids": ids, "attention": attention}
-    columns["outcome"] = None if kl_ctl else reward.sum(axis=1)
-    columns["state"] = _per_turn(action, given[STATES], lambda x, starts: x[starts])
-    # What stands between two turns was earned by the first of them.
-    columns["turn_reward"] = _per_turn(action, given[EARNED], lambda x, starts: np.add.reduceat(x, [0, *starts[1:]]))
-    return Rows(action, reward if kl_ctl else None, prompt, columns)
-
-
-def put(data: dict[str, Any], done: Credited) -> dict[str, Any]:
-    """Credit and what stays in the loss, one to the left as AReaL has them."""
-    for name, value in (("advantages", done.token), ("returns", done.returns), ("loss_mask", done.keep)):
-        data[name] = data[name].new_tensor(np.roll(value, -1, axis=1))  # the first column is empty
-    return data
-
-
-def check_numbers(data: Mapping[str, Any]) -> None:
-    """Refuse tensors of another shape than the tokens, and numbers that are none, by row and token."""
-    shape = tuple(data["input_ids"].shape)
-    for name in ("loss_mask", "attention_mask", STATES, *READ):
-        if data.get(name) is None:
-            continue
-        value = _array(data[name])
-        expected = shape[:1] if name == "rewards" else shape
-        if value.shape != expected:
-            raise BatchError(f"{name} has shape {value.shape}, but input_ids has {shape}: expected {expected}")
-        if name in READ and not np.isfinite(value).all():
-            at = tuple(np.argwhere(~np.isfinite(value))[0])
-            where = f" (token {at[1]})" if len(at) > 1 else ""
-            raise BatchError(f"{name} of row {at[0]} is {value[at]}{where}, expected a finite number")
-
-
-def _per_turn(action: Any, tensor: Any, of: Callable[[Any, Any], Any]) -> list[list[Any]] | None:
-    if tensor is None:
-        return None
-    begins = action & ~np.pad(action, ((0, 0), (1, 0)))[:, :-1]
-    return [of(x, np.flatnonzero(b)).tolist() if b.any() else [] for x, b in zip(_array(tensor), begins, strict=True)]
-
-
-def _right(tensor: Any) -> Any:
-    return None if tensor is None else np.roll(_array(tensor), 1, axis=1)
-
-
-def _array(tensor: Any) -> Any:
-    return to_numpy("tensor", tensor)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import BatchError, OptionError, TrainerError
 from .honours import Honours
+from .in_front import check_in_front
 from .packed import Rollout, Turn, pack
 from .thin import Place, choose, credited, in_company
 from .versions import check_version
@@ -52,9 +53,7 @@ class CreditMixin:
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
-        names = [c.__name__ for c in cls.__mro__]
-        if "TrajectoryRubric" in names and names.index("TrajectoryRubric") < names.index("CreditMixin"):
-            raise TrainerError("CreditMixin stands behind TrajectoryRubric and would do nothing: write class R(CreditMixin, ...)")
+        check_in_front(cls, CreditMixin, "compute_step_rewards")
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ import numpy as np
 from ..edges.tensors import to_numpy
 from ..errors import OptionError, TrainerError
 from . import honours, thin
+from .in_front import check_in_front
 from .rows import PREFIX, Credited, Rows, credit_rows, plan, rewrite, say, with_columns
 from .versions import check_version
 
@@ -23,17 +24,12 @@ from .versions import check_version
 TESTED = ("0.4.0", "0.4.1")
 
 #: ``trainer.algorithm.loss_reduction`` in our words for what a loss is averaged over.
-DENOMINATORS = {
-    "token_mean": "token",
-    "token_mean_legacy": "token",
-    "sequence_mean": "sequence",
-    "seq_mean_token_sum_norm": "limit",
-}
+DENOMINATORS = {"token_mean": "token", "token_mean_legacy": "token", "sequence_mean": "sequence",
+                "seq_mean_token_sum_norm": "limit"}  # fmt: skip
 
 #: ``policy_loss_type`` -> levels of its importance ratio; that of "gspo" is a factor, which leaves credit at its token.
 _TOKEN = ("regular", "dual_clip", "cispo", "sapo", "clip_cov", "kl_cov", "rollout_is", "dppo", "importance_sampling")
 RATIOS = {**{name: frozenset({"token"}) for name in _TOKEN}, "gspo": frozenset({"token", "sequence"})}
-
 
 WAYS = {
     "state": "`states='observation'`",
@@ -121,6 +117,10 @@ def register(method: str, *, single_turn: bool = False, **options: Any) -> str:
 
 class CreditMixin:
     """Before a SkyRL trainer: ``class Trainer(CreditMixin, RayPPOTrainer)``. SkyRL's own estimators pass through."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        check_in_front(cls, CreditMixin, "compute_advantages_and_returns", "__init__")
 
     def __init__(self, cfg: Any, *args: Any, **kwargs: Any) -> None:
         self._credit = at_start(cfg)

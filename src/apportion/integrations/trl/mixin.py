@@ -12,6 +12,7 @@ import numpy as np
 from ... import pipeline
 from ...errors import BatchError
 from ...words import check_word
+from ..in_front import check_in_front
 from ..versions import check_version
 from .processes import array, gather, loss_mask, on_main, weighted
 from .resume import Carried, Resumes, carrying, check_carry
@@ -60,6 +61,7 @@ class CreditMixin(Resumes):
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
         check_class(cls)
+        check_in_front(cls, CreditMixin, "_generate_and_score_completions")
 
     def __init__(
         self,

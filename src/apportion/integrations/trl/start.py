@@ -54,7 +54,6 @@ REFUSED: Mapping[str, str] = {
 def check_class(cls: type) -> None:
     """Refuse classes whose loss cannot carry (B, T) advantages, by name; a mixin without a trainer passes."""
     check_version("trl", TESTED, "apportion's plug-in")
-    order = [c.__name__ for c in cls.__mro__]
     theirs = [c for c in cls.__mro__ if c.__module__.split(".")[0] == "trl"]
     for base in theirs:
         if base.__name__ in REFUSED:
@@ -63,8 +62,6 @@ def check_class(cls: type) -> None:
         return
     if "GRPOTrainer" not in [c.__name__ for c in theirs]:
         raise TrainerError(f"CreditMixin does not fit {theirs[0].__name__}: write class T(CreditMixin, GRPOTrainer)")
-    if order.index("GRPOTrainer") < order.index("CreditMixin"):
-        raise TrainerError("CreditMixin stands behind GRPOTrainer and would do nothing: write class T(CreditMixin, GRPOTrainer)")
     for base in theirs:
         if base.__name__ != "GRPOTrainer" and "_compute_loss" in vars(base):
             raise TrainerError(f"CreditMixin was not tested with the loss of {base.__name__}")

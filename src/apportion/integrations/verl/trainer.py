@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import TrainerError
+from ..in_front import check_in_front
 from .brought import BROUGHT, Brought
 from .handover import FIELD
 from .settings import method_of, settings_of
@@ -36,6 +37,10 @@ class CreditMixin:
     """
 
     verl_mode = "sync"
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        check_in_front(cls, CreditMixin, "_compute_advantage", "__init__")
 
     def __init__(self, config: Any) -> None:
         from .start import check_config
