@@ -26,6 +26,7 @@ from apportion.evidence import load_learned, save_learned
 from apportion.evidence.huggingface import HFHead, fit_head
 from apportion.evidence.huggingface.problem import split
 from apportion.evidence.huggingface.targets import KINDS, places, targets
+from apportion.evidence.learned import trajectory_keys
 
 V, N, MANY = 12, 24, 120
 
@@ -199,6 +200,54 @@ def test_what_went_on_learning_keeps_everyone_in_the_fold_they_were_in() -> None
         fit_head(model(), rollouts(1), "value", state=first, width=3)
     with pytest.raises(OptionError, match="kind = 'value'"):
         fit_head(model(), rollouts(1), "promise", state=first)
+
+
+def test_a_head_with_a_hidden_layer_goes_on_from_what_it_says() -> None:
+    how: dict[str, Any] = {"width": 6, "held_out": 0.0, "batch_tokens": 60}
+    learned = fit_head(model(), rollouts(), "value", **how, epochs=3, lr=0.05)
+    assert all(np.abs(row["w2"]).max() > 0.01 for row in learned.rows)
+    gone_on = fit_head(model(), rollouts(1, first=100), "value", state=learned, **how, epochs=1, lr=0.0)
+    fresh = rollouts(2, first=1000)
+    np.testing.assert_array_equal(said(gone_on, fresh), said(learned, fresh))
+    told = fit_head(model(), rollouts(1, first=100), "value", state=learned, **{**how, "held_out": 0.2}, epochs=1, lr=0.0)
+    assert told.diagnostics["held_out_loss"] == 1.0
+
+
+# --- few labels -----------------------------------------------------------------------------------------------------
+
+
+def labelled(batch: ap.Batch, *groups: int) -> Any:
+    """The outcome as the label of each step, in these groups only."""
+    labels = np.repeat(batch.reward * 2 - 1, 2)
+    labels[~np.isin(batch.within("step", "group"), groups)] = np.nan
+    return labels
+
+
+def test_groups_without_labels_do_not_decide_that_nothing_was_learned() -> None:
+    batch = rollouts()
+    labels = labelled(batch, 2)
+    head = fit_head(model(), batch, "process", labels=labels, width=4, rng=1, **QUICK)
+    assert all(np.abs(row["w2"]).max() > 0 for row in head.rows)
+    how: dict[str, Any] = {"trunk": "trained", "trunk_lr": 1e-3, "epochs": 2, "batch_tokens": 60, "rng": 1}
+    deep = fit_head(model(), batch, "process", labels=labels, **how)
+    for row in deep.rows:
+        moved = [np.abs(row[f"trunk.{name}"] - w.detach().numpy()).max() for name, w in model().model.named_parameters()]
+        assert max(moved) > 0
+    assert 0 < deep.bill.trained <= 2 * 3 * 4 * 5  # epochs, rows of weights, labelled rollouts of 5 tokens: no other is read
+    two = fit_head(model(), batch, "process", labels=labelled(batch, 1, 4), **how)
+    assert two.diagnostics["held_out_loss"] <= 1.0
+
+
+def test_a_fold_that_no_new_label_reaches_keeps_what_it_had() -> None:
+    first = fit_head(model(), rollouts(), "process", **QUICK)
+    more = rollouts(1, first=100)
+    labels = np.full(2 * N, np.nan)
+    labels[1] = 1.0
+    head = fit_head(model(), more, "process", labels=labels, state=first, **QUICK)
+    own = head.fold[np.searchsorted(head.keys, trajectory_keys(more)[:1])][0]
+    for k, (row, before) in enumerate(zip(head.rows, first.rows, strict=True)):
+        assert all(np.isfinite(array).all() for array in row.values())
+        assert all(np.array_equal(row[name], before[name]) for name in row) == (k == own)
 
 
 # --- targets --------------------------------------------------------------------------------------------------------

@@ -67,7 +67,8 @@ def fit_head(
     folds: by trajectory; 5, or 2 where the trunk is trained, which takes folds + 1 trainings and copies. held_out: share
     of the other groups (prompts) that choose the penalty and when to stop: after ``patience`` epochs without a better loss
     there, and the best epoch is kept; with one group the penalty is the usual and all epochs are done. state: goes on from
-    an earlier head, towards which the penalty pulls; what it learned from stays in its fold. watch(done, of all epochs).
+    an earlier head, towards which the penalty pulls, or by AdamW alone where that has a hidden layer or a trunk of its own;
+    what it learned from stays in its fold. watch(done, of all epochs).
 
     Bill: "scored" tokens were read without gradients, "trained" with; a head on a frozen trunk trains on the batch's policy
     tokens, counted once. diagnostics: ``held_out_loss``, relative to what the head began with (a constant, without state).
@@ -97,7 +98,8 @@ def fit_head(
     rows, bill = [], Bill(scored=float(batch.n_tokens))
     told: list[float] = []
     for k in range(count + 1):
-        mine = np.flatnonzero(part != k)
+        # only where something is known: groups without a target must not decide what is kept
+        mine = np.unique(learn.owner[problem.known(np.flatnonzero(part != k))])
         before = None if state is None else state.rows[k]
         if not mine.size:  # nothing new for this row
             assert before is not None

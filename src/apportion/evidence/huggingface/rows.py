@@ -20,12 +20,12 @@ from .targets import KINDS
 def fit_row(
     p: Problem, mine: Int, how: Fitting, rng: np.random.Generator, before: Row | None, tell: Callable[[int], None] | None
 ) -> tuple[Row, Bill, float]:
-    """Weights from trajectories ``mine`` only, what they cost, and the held-out loss relative to the first (NaN: none)."""
+    """Weights from trajectories ``mine`` only (each has a target), what they cost, and the held-out loss relative to the
+    first (NaN: none)."""
     learn, check = split(p.batch, mine, how.held_out, rng)
-    if not p.known(learn).size:
-        learn, check = mine, mine[:0]  # the labelled groups were all held out
     row, share = before if before is not None else constant(p, p.known(learn)), 1.0
-    if before is None or how.trunk_lr is None:  # a trunk that was trained has moved: its head goes on from where it is
+    # solved as if nothing stood beside it: not where a hidden layer says its part already, or the trunk below has moved
+    if before is None or (how.trunk_lr is None and "w1" not in before):
         row, share = solve(p, row, learn, check)
     if how.width and "w1" not in row:
         row = {**row, **layer(p.states.shape[1], how.width, rng)}
