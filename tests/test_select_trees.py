@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from apportion.survey import trees as module
-from apportion.survey.profile import Profile, ProfileError, profile, read_profile
+from apportion.survey.profile import Profile, ProfileError, profile
+from apportion.survey.profile_file import read_profile
 from apportion.survey.records import records
 from apportion.survey.tree_walk import Answer, missing, unanswered, walk
 from apportion.survey.trees import Leaf, Node, Tree, TreeError, trees
@@ -160,6 +161,16 @@ def test_a_sound_tree_is_read(tmp_path: Path) -> None:
         ({"turns": "many"}, "expected a whole number"),
         ({"turns": True}, "expected"),
         ({"setting": "desert"}, "expected reasoning, agentic, multi-agent"),
+        ({"sampler": "no", "K": 4}, "--K 4 with --sampler no"),
+        ({"success": [1]}, "--success [1]: expected a number from 0 to 1"),
+        ({"success": {"a": 1}}, "expected a number from 0 to 1"),
+        ({"success": 10**500}, "between 0 and 1"),
+        ({"success": "9" * 500}, "between 0 and 1"),
+        ({"turns": [1]}, "--turns [1]: expected a whole number"),
+        ({"G": "9" * 500}, "expected at most 1,000,000,000,000"),
+        ({"T": 10**500}, "expected at most"),
+        ({"N": 10**6000}, "--N (a number of thousands of digits): expected a whole number"),
+        ({"turns": -(10**500)}, "expected at least 1"),
         ({"can_frok": "yes"}, "did you mean can_fork"),
     ],
 )
@@ -168,6 +179,13 @@ def test_answers_that_cannot_be_true_are_one_sentence(given: dict[str, Any], say
         profile(given)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 200
+
+
+def test_an_answer_of_one_turn_says_nothing_of_its_steps() -> None:
+    assert profile({"setting": "reasoning", "cot_tokens": 900, "turns": 1}).units is None
+    assert profile({"setting": "reasoning", "cot_tokens": 900, "turns": 1, "N": 12}).units == 12
+    assert profile({"setting": "agentic", "turns": 7}).units == 7
 
 
 def test_what_follows_is_filled_in_and_nothing_else() -> None:
@@ -188,6 +206,11 @@ def test_a_profile_is_read_from_yaml_and_errors_name_the_line(tmp_path: Path) ->
         ("setting: agentic\nturns: some\n", r"setting\.yaml:2: turns some: expected a whole number"),
         ("- a\n", "expected lines like"),
         ("a: [\n", "line"),
+        ("success: [1]\n", r"setting\.yaml:1: success \[1\]: expected a number from 0 to 1"),
+        ("success: {a: 1}\n", r"setting\.yaml:1: success"),
+        (f"T: {'9' * 500}\n", r"setting\.yaml:1: T 9+\.\.\.: expected at most"),
+        (f"T: {'9' * 5000}\n", r"setting\.yaml"),
+        (f"T: 0x{'f' * 5000}\n", r"setting\.yaml"),
     ]:
         path.write_text(text)
         with pytest.raises(ProfileError, match=says):

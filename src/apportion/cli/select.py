@@ -21,11 +21,12 @@ _FIELDS: Mapping[str, tuple[str | None, str]] = {
     "can_fork": ("yes|no", "Can a rollout be gone on with from an intermediate state?"),
     "sampler": ("yes|no", "Can further rollouts be sampled while credit is given?"),
     "states_repeat": ("yes|no", "Do rollouts of a prompt meet the same states again?"),
+    "spans": ("yes|no", "Are the tokens of a rollout labelled as options (the column spans)?"),
     "hidden": ("yes|no", "Is part of the state never shown to the policy?"),
     "judge": ("yes|no", "Is there a language model to ask about rollouts?"),
     "critic": ("yes|no", "Can a critic be trained beside the policy?"),
     "step_verifier": ("yes|no", "Is there a reliable check of intermediate steps?"),
-    "privileged": ("yes|no", "Is there information that only training has?"),
+    "privileged": ("yes|no", "Is there information that only training has? It decides in the published trees only."),
     "agents": (None, "Agents that share the reward."),
     "budget": ("low|medium|high", "Compute beyond plain rollouts: up to 1.5, 5, or any number of times theirs."),
     "success": (None, "Share of rollouts that succeed now, 0 to 1."),
@@ -93,9 +94,10 @@ def select(
 def _profile(given: Mapping[str, str], file: Path | None) -> Any:
     """The answers of file and options together, asked for where that is possible."""
     from ..survey import profile as profiles
+    from ..survey.profile_file import read_profile
     from ..survey.tree_walk import how_to_answer, missing
 
-    answers: dict[str, Any] = profiles.read_profile(file) if file is not None else {}
+    answers: dict[str, Any] = read_profile(file) if file is not None else {}
     for name, text in given.items():
         value = profiles.answer(name, text)
         if name in answers and answers[name] != value:

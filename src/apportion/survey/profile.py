@@ -9,11 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..edges import escape
-from ..edges.yaml_lines import NotPlain, NotYaml, parse, place, plain
 from ..errors import ApportionError
 
 Where = Literal["reasoning", "agentic", "multi-agent"]
@@ -28,8 +26,8 @@ class ProfileError(ApportionError, ValueError):
 class Profile:
     """The user's setting; None is "not said".
 
-    turns: of one rollout. cot_tokens: of one answer of reasoning. G: rollouts of a prompt; K: continuations of a prefix;
-    T: tokens and N: units (turns or steps) of a rollout. success: share of rollouts that succeed now.
+    turns: of one rollout. cot_tokens: of one answer of reasoning. spans: of options. G: rollouts of a prompt; K: continuations
+    of a prefix; T: tokens and N: units (turns or steps) of a rollout. success: share of rollouts that succeed now.
     """
 
     setting: Where | None = None
@@ -39,6 +37,7 @@ class Profile:
     can_fork: bool | None = None
     sampler: bool | None = None
     states_repeat: bool | None = None
+    spans: bool | None = None
     hidden: bool | None = None
     judge: bool | None = None
     critic: bool | None = None
@@ -54,8 +53,8 @@ class Profile:
 
     @property
     def units(self) -> int | None:
-        """Turns, or steps of one answer."""
-        return self.N if self.N is not None else self.turns
+        """Turns, or steps of one answer: that it is one turn says nothing of its steps."""
+        return self.turns if self.N is None and self.setting != "reasoning" else self.N
 
     @property
     def tokens(self) -> int | None:
@@ -76,6 +75,7 @@ QUESTIONS: Mapping[str, str] = {
     "can_fork": "Can a rollout be restored at an intermediate state and gone on with from there?",
     "sampler": "Can further rollouts be sampled while credit is given?",
     "states_repeat": "Do rollouts of a prompt meet the same state (page, room, board) again?",
+    "spans": "Are the tokens of a rollout labelled as options (the column spans)?",
     "hidden": "Is part of the state that matters never shown to the policy?",
     "judge": "Is there a language model that can be asked about every rollout?",
     "critic": "Can a critic (a value or reward model) be trained beside the policy?",
@@ -95,9 +95,12 @@ YES_NO = ("yes", "no")
 #: Field -> the words it takes, in order; all other fields take a number.
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "setting": get_args(Where), "budget": get_args(Budget), "aux_model": YES_NO, "can_fork": YES_NO, "sampler": YES_NO,
-    "states_repeat": YES_NO, "hidden": YES_NO, "judge": YES_NO, "critic": YES_NO, "step_verifier": YES_NO, "privileged": YES_NO,
+    "states_repeat": YES_NO, "spans": YES_NO, "hidden": YES_NO, "judge": YES_NO, "critic": YES_NO, "step_verifier": YES_NO,
+    "privileged": YES_NO,
 }  # fmt: skip
 _YES_NO = {"yes": True, "no": False, "true": True, "false": False}
+
+MOST = 10**12  #: No count of a rollout is larger.
 
 
 def flag(field: str) -> str:
@@ -108,24 +111,33 @@ def flag(field: str) -> str:
 def answer(field: str, value: Any, where: str | None = None) -> Any:
     """One answer as the profile holds it; ``where`` names it in errors (default: the flag)."""
     name = where or flag(field)
+    shown = _shown(value)
     if field in CHOICES:
         word = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else str(value).strip().lower()
         if word not in CHOICES[field] and not (CHOICES[field] == YES_NO and word in _YES_NO):
-            raise ProfileError(f"{name} {escape.plain(str(value))}: expected {', '.join(CHOICES[field])}")
+            raise ProfileError(f"{name} {shown}: expected {', '.join(CHOICES[field])}")
         return _YES_NO[word] if CHOICES[field] == YES_NO else word
     try:
-        number = float(value) if field == "success" else int(str(value).strip())
+        number = float(str(value)) if field == "success" else int(str(value).strip())
     except ValueError:
         kind = "a number from 0 to 1" if field == "success" else "a whole number"
-        raise ProfileError(f"{name} {escape.plain(str(value))}: expected {kind}") from None
-    if isinstance(value, bool):
-        raise ProfileError(f"{name} {value}: expected a number")
+        raise ProfileError(f"{name} {shown}: expected {kind}") from None
     if field == "success":
         if not 0 <= number <= 1:
-            raise ProfileError(f"{name} {number:g}: a share of rollouts lies between 0 and 1")
+            raise ProfileError(f"{name} {shown}: a share of rollouts lies between 0 and 1")
     elif number < 1:
-        raise ProfileError(f"{name} {number}: expected at least 1")
+        raise ProfileError(f"{name} {shown}: expected at least 1")
+    elif number > MOST:
+        raise ProfileError(f"{name} {shown}: expected at most {MOST:,}")
     return number
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = escape.plain(" ".join(str(value).split()))
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = "(a number of thousands of digits)"
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def profile(given: Mapping[str, Any]) -> Profile:
@@ -139,10 +151,10 @@ def profile(given: Mapping[str, Any]) -> Profile:
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(QUESTIONS)}"
             raise ProfileError(f"no question is called '{escape.plain(str(name))}'; {hint}")
     found = Profile(**{name: answer(name, value) for name, value in given.items() if value is not None})
-    for wrong, says in _contradictions(found):
-        if wrong:
-            raise ProfileError(says)
-    return _implied(found)
+    whole = _implied(found)
+    if wrong := [says for holds, says in (*_contradictions(found), *_contradictions(whole)) if holds]:
+        raise ProfileError(wrong[0])
+    return whole
 
 
 def _contradictions(p: Profile) -> list[tuple[bool, str]]:
@@ -160,6 +172,7 @@ def _contradictions(p: Profile) -> list[tuple[bool, str]]:
         (p.aux_model is False and p.judge is True, "--judge yes with --aux-model no: a judge is an auxiliary model"),
         (p.aux_model is False and p.critic is True, "--critic yes with --aux-model no: a critic is an auxiliary model"),
         (p.can_fork is True and p.sampler is False, "--can-fork yes with --sampler no: going on from a state takes a sampler"),
+        (p.sampler is False and p.K is not None, f"--K {p.K} with --sampler no: continuations of a prefix take a sampler"),
         (p.can_fork is False and p.K is not None, f"--K {p.K} with --can-fork no: continuations need a state to go on from"),
         (not one and None not in (p.turns, p.N) and p.turns != p.N,
          f"--turns {p.turns} with --N {p.N}: the units of a rollout with turns are its turns"),
@@ -184,27 +197,3 @@ def _implied(p: Profile) -> Profile:
     elif p.aux_model is None and p.judge is False and p.critic is False:
         more["aux_model"] = False
     return replace(p, **more)
-
-
-def read_profile(path: Path) -> dict[str, Any]:
-    """Answers from a YAML file of lines like ``turns: 40``; not yet checked against each other."""
-    try:
-        data = parse(path.read_text("utf-8-sig"))
-        found = plain(data)
-    except (NotYaml, NotPlain) as error:
-        raise ProfileError(f"{path.name}: {error}") from None
-    except UnicodeDecodeError:
-        raise ProfileError(f"{path.name}: not UTF-8") from None
-    if not isinstance(found, dict):
-        raise ProfileError(f"{path.name}: expected lines like 'setting: agentic' and 'turns: 40'")
-    answers = {}
-    for name, value in found.items():
-        at = f"{path.name}:{place(data, (name,)).line}"
-        key = str(name).replace("-", "_")
-        if key not in QUESTIONS:
-            near = difflib.get_close_matches(key, QUESTIONS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(QUESTIONS)}"
-            raise ProfileError(f"{at}: no question is called '{escape.plain(str(name))}'; {hint}")
-        if value is not None:
-            answers[key] = answer(key, value, f"{at}: {key}")
-    return answers
