@@ -201,6 +201,21 @@ def test_what_stands_between_two_turns_was_earned_by_the_first() -> None:
     np.testing.assert_allclose(at_tokens(credit)[0][:, 2:], expected.to_padded(), atol=1e-6)
 
 
+def test_rewards_of_turns_are_scaled_as_the_outcomes_are() -> None:
+    rewards = torch.zeros(2, 5)
+    rewards[1, 4] = 1.0
+    given = {**groups()[0], "rewards": torch.tensor([1.0, 0.0]), "turn_rewards": rewards}
+    for scaling in (1.0, 10.0):
+        [a] = at_tokens(actor("rloo", {"reward_scaling": scaling}).compute_advantages([dict(given)]))
+        assert not a.any()  # both earned 1, one of them in a turn
+    [b] = at_tokens(actor("rloo", {"reward_scaling": 10.0, "reward_bias": 0.5}).compute_advantages([dict(given)]))
+    assert not b.any()  # a bias is the outcome's, of which each rollout has one
+    [c] = at_tokens(actor("rloo", {"reward_scaling": 10.0, "reward_clip": 5.0}).compute_advantages([dict(given)]))
+    np.testing.assert_allclose(c[:, 2], [-5.0, 5.0])  # and so is the clip
+    assert given["turn_rewards"] is rewards
+    assert rewards.sum() == 1.0
+
+
 def test_turns_that_happen_to_add_up_to_the_outcomes_end_no_run() -> None:
     rewards = torch.zeros(2, 5)
     rewards[:, 4] = torch.tensor([1.0, 0.0])
@@ -271,6 +286,7 @@ def test_masks_that_do_not_match_are_an_error() -> None:
         ("rloo", {}, {"kl_ctl": 0.1}, {}, OptionError, "log-probs of 0"),
         ("rloo", {}, {"reward_norm": NormConfig()}, {}, OptionError, "reward_norm"),
         ("rloo", {}, {"adv_norm": NormConfig()}, {}, OptionError, "adv_norm"),
+        ("rloo", {}, {"mask_no_eos_with_zero": True}, {}, OptionError, "mask_no_eos_with_zero.*set it to False"),
         ("gigpo", {}, {"importance_sampling_level": "sequence"}, {}, OptionError, "averages advantages over a row"),
         ("rloo", {}, {}, {"gconfig": SimpleNamespace(n_samples=1)}, OptionError, "1 of each"),
     ],

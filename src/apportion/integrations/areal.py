@@ -103,6 +103,11 @@ def at_start(actor: Any, method: str, options: Mapping[str, Any], whole: Any = N
     for name in ("reward_norm", "adv_norm"):
         if getattr(actor, name) is not None:
             raise OptionError(f"actor.{name} shifts and scales what {method} means: leave it out")
+    if actor.mask_no_eos_with_zero:
+        raise OptionError(
+            "actor.mask_no_eos_with_zero = True: AReaL takes every row as long as the longest of its batch for cut off, and "
+            "drops its reward; set it to False"
+        )
     if whole is not None and actor.kl_ctl and whole.ref is None:
         raise OptionError(
             f"actor.kl_ctl = {actor.kl_ctl} without ref: AReaL would penalise against log-probs of 0; set it to 0, or give a ref"
@@ -136,6 +141,8 @@ def crediting(base: type) -> Any:
         def _compute_advantages(self, data: dict[str, Any]) -> dict[str, Any]:
             check_numbers(data)
             given = {name: data.pop(name, None) for name in (STATES, EARNED)}
+            if given[EARNED] is not None:  # in the unit of the outcomes, which AReaL scales below
+                given[EARNED] = given[EARNED] * self.config.reward_scaling
             mask = array(data["loss_mask"]) != 0
             made: dict[str, Any] = super()._compute_advantages(data)
             step = int(self.engine.get_version())
