@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from ..batch import Batch
 from ..edges.word_pieces import word_ids
 from ..errors import BenchError
+from .policies import Policy, act, dice_of
 
 
 @runtime_checkable
@@ -33,9 +34,6 @@ class Environment(Protocol):
         ...
 
 
-#: ``policy(history, rng)``: the action after observation, action, …, observation. One without ``rng`` has dice of its own.
-Policy = Callable[..., str]
-
 LIMIT = 64
 
 
@@ -43,7 +41,8 @@ LIMIT = 64
 class Episode:
     """One rollout: observations (one more than actions), actions and rewards; snapshots before each action, where kept.
 
-    dice: what the environment was reseeded with after its reset, if it was; replay does the same.
+    dice: what the environment was reseeded with after its reset, if it was; replay does the same. total: the rewards are
+    known only as their sum, which stands at the last action.
     """
 
     prompt: Any
@@ -53,6 +52,7 @@ class Episode:
     done: bool = False
     snapshots: list[Any] = field(default_factory=list)
     dice: int | None = None
+    total: bool = False
 
     def history(self, turns: int) -> list[str]:
         """What the policy has before it at the prefix after ``turns`` actions."""
@@ -68,28 +68,27 @@ def steps_of(env: Any) -> int:
     return limit
 
 
-def act(policy: Policy, history: list[str], rng: np.random.Generator) -> str:
-    """One action of the policy, which must be a text."""
-    said = policy(history, rng) if _takes_dice(policy) else policy(history)
-    if not isinstance(said, str) or not said:
-        raise BenchError(f"the policy said {said!r} after {history[-1]!r:.60}: expected a text that is not empty")
-    return said
-
-
-def _takes_dice(policy: Policy) -> bool:
-    try:
-        kinds = [p.kind for p in inspect.signature(policy).parameters.values()]
-    except (TypeError, ValueError):
-        return False
-    return kinds.count(inspect.Parameter.POSITIONAL_ONLY) + kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) > 1
+def begun(env: Environment, prompt: Any) -> str:
+    """Reset, with what came back checked."""
+    seen = env.reset(prompt)
+    if not isinstance(seen, str):
+        raise BenchError(f"the environment answered reset({prompt!r:.40}) with {seen!r:.60}: expected a text")
+    return seen
 
 
 def taken(env: Environment, action: str) -> tuple[str, float, bool]:
     """One step, with what came back checked."""
-    seen, reward, done = env.step(action)
-    if not isinstance(seen, str) or not np.isfinite(float(reward)):
-        raise BenchError(f"the environment answered {action!r:.40} with {seen!r:.40}, {reward!r}: expected a text and a number")
-    return seen, float(reward), bool(done)
+    told: Any = env.step(action)
+    try:
+        seen, reward, done = told
+        earned = float(reward)
+    except (TypeError, ValueError):
+        seen, earned, done = None, math.nan, False
+    if not isinstance(seen, str) or not math.isfinite(earned):
+        raise BenchError(
+            f"the environment answered {action!r:.40} with {told!r:.80}: expected a text and a number, and whether it is over"
+        )
+    return seen, earned, bool(done)
 
 
 def can(env: Any, *names: str) -> bool:
@@ -98,7 +97,7 @@ def can(env: Any, *names: str) -> bool:
 
 def rollout(env: Environment, policy: Policy, prompt: Any, rng: np.random.Generator) -> Episode:
     """One rollout; a snapshot is kept before every action where the environment saves."""
-    one = Episode(prompt, [env.reset(prompt)])
+    one = Episode(prompt, [begun(env, prompt)])
     saves: Any = env if can(env, "save", "load") else None
     if can(env, "reseed"):
         one.dice = int(rng.integers(2**31))
@@ -123,6 +122,7 @@ def rollouts(
     named = list(getattr(env, "prompts", range(count // group)))
     if not named:
         raise BenchError("the environment's prompts are empty: expected what reset takes, at least one")
+    dice_of(policy)  # refuses before anything is begun
     made = []
     for i in range(count):
         watch(i, count)
@@ -140,20 +140,29 @@ def read_episodes(path: Path) -> list[Episode]:
     for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
         if not line.strip():
             continue
+        where = f"{path}, line {number}"
         try:
             data = json.loads(line)
-            seen, actions = data["observations"], data["actions"]
-            rewards = data["rewards"] if "rewards" in data else [0.0] * (len(actions) - 1) + [data["reward"]]
+            seen, actions, total = data["observations"], data["actions"], "rewards" not in data
+            rewards = [0.0] * (len(actions) - 1) + [data["reward"]] if total else data["rewards"]
+            sizes = len(seen), len(actions), len(rewards)
         except (ValueError, KeyError, TypeError) as error:
-            raise BenchError(f"{path}, line {number}: {error!r}; expected prompt, observations, actions and rewards") from None
-        if not actions or len(seen) != len(actions) + 1 or len(rewards) != len(actions):
-            raise BenchError(f"{path}, line {number}: {len(seen)} observations, {len(actions)} actions, {len(rewards)} rewards; "
+            raise BenchError(f"{where}: {error!r}; expected prompt, observations, actions and rewards") from None
+        if sizes[1] == 0 or sizes[0] != sizes[1] + 1 or sizes[2] != sizes[1]:
+            raise BenchError(f"{where}: {sizes[0]} observations, {sizes[1]} actions, {sizes[2]} rewards; "
                              "expected one observation more than actions, and as many rewards")  # fmt: skip
-        if not all(isinstance(text, str) for text in (*seen, *actions)):
-            raise BenchError(f"{path}, line {number}: expected texts as observations and actions")
-        found.append(Episode(
-            data.get("prompt", number - 1), list(seen), list(actions), [float(r) for r in rewards], True, dice=data.get("dice")
-        ))  # fmt: skip
+        if not (
+            isinstance(seen, list) and isinstance(actions, list) and all(isinstance(text, str) for text in (*seen, *actions))
+        ):
+            raise BenchError(f"{where}: expected lists of texts as observations and actions")
+        for i, r in enumerate(rewards):
+            if not isinstance(r, int | float) or not math.isfinite(r):
+                raise BenchError(f"{where}: {'reward' if total else f'rewards[{i}]'} is {r!r}: expected a number")
+        dice = data.get("dice")
+        if dice is not None and not isinstance(dice, int):
+            raise BenchError(f"{where}: dice is {dice!r}: expected the whole number that reseed was given, or none")
+        paid = [float(r) for r in rewards]
+        found.append(Episode(data.get("prompt", number - 1), seen, actions, paid, True, dice=dice, total=total))
     if not found:
         raise BenchError(f"{path}: no rollouts, expected a JSON object a line")
     return found

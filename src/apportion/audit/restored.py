@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,19 +14,28 @@ from ..edges.word_pieces import word_ids
 from ..errors import BenchError, OptionError
 from ..evidence import Asked, Bill
 from ..words import Axis, Provenance, Unit
-from .environment import Environment, Episode, Policy, act, can, steps_of, taken
+from .environment import Environment, Episode, begun, can, steps_of, taken
+from .policies import Policy, act
 
 
 class EnvironmentSampler:
     """Goes on from prefixes of episodes; see :class:`apportion.evidence.Sampler`. Trajectories are found by their id.
 
     Where every episode has snapshots they are loaded ("exact"); else the environment is reset and told the same actions,
-    and every observation on the way is compared with the recorded one ("replayed").
+    and every observation and reward on the way is compared with the recorded one ("replayed"). Raises where an episode is
+    longer than continuations may become.
     """
 
     provenance: Provenance = "exact_restore"
 
     def __init__(self, env: Environment, policy: Policy, episodes: Sequence[Episode]) -> None:
+        most, longest = steps_of(env), max((len(one.actions) for one in episodes), default=0)
+        for i, one in enumerate(episodes):
+            if len(one.actions) > most:
+                raise BenchError(
+                    f"rollout {i} (prompt {one.prompt!r:.60}) has {len(one.actions)} actions, but continuations end after "
+                    f"{most}: set the environment's limit to the most actions of a rollout, at least {longest}"
+                )
         self.env: Any = env
         self.policy, self.episodes = policy, list(episodes)
         self.exact = can(env, "save", "load") and all(len(one.snapshots) >= len(one.actions) for one in episodes)
@@ -71,18 +81,49 @@ class EnvironmentSampler:
         if self.exact:
             self.env.load(one.snapshots[t])
             return 0
-        seen = self.env.reset(one.prompt)
+        seen = begun(self.env, one.prompt)
+        if seen != one.observations[0]:
+            raise _unlike(one, 0, f"shows {seen!r:.60}", f"{one.observations[0]!r:.60}")
         if self.fresh and one.dice is not None:
             self.env.reseed(one.dice)
-        for s in range(t + 1):
-            if seen != one.observations[s]:
-                raise BenchError(
-                    f"prompt {one.prompt!r}: after {s} actions replay shows {seen!r:.60}, the rollout had "
-                    f"{one.observations[s]!r:.60}; it cannot be replayed: seed all dice in reset, or offer save and load"
-                )
-            if s < t:
-                seen, _, _ = taken(self.env, one.actions[s])
+        earned = 0.0
+        for s in range(t):
+            earned += self._again(one, s)
+        if one.total and t == len(one.actions) and not _close(earned, one.rewards[-1]):
+            raise _unlike(one, t, f"earned {earned:g} in all", f"{one.rewards[-1]:g}")
         return t
+
+    def _again(self, one: Episode, s: int) -> float:
+        """Take a recorded action of a replay; raises where anything is not as recorded. The reward it earned."""
+        seen, reward, done = taken(self.env, one.actions[s])
+        last = s + 1 == len(one.actions)
+        if seen != one.observations[s + 1]:
+            raise _unlike(one, s + 1, f"shows {seen!r:.60}", f"{one.observations[s + 1]!r:.60}")
+        if not one.total and not _close(reward, one.rewards[s]):
+            raise _unlike(one, s + 1, f"earned {reward:g} with the last of them", f"{one.rewards[s]:g}")
+        if one.total and not self.fresh and not last and reward:
+            # reward + V after - V before would be without it
+            raise BenchError(
+                f"prompt {one.prompt!r}: replay earned {reward:g} with action {s + 1}, and the log says only the reward of all; "
+                'give "rewards", one an action'
+            )
+        if done and not last:
+            raise _unlike(one, s + 1, "is over", f"{len(one.actions)} actions")
+        if last and one.done and not done and len(one.actions) < steps_of(self.env):
+            raise _unlike(one, s + 1, "goes on", "ended", "; rollouts that are cut off somewhere need that as the limit")
+        return reward
+
+
+def _close(one: float, other: float) -> bool:
+    """The same reward, as far as writing it down keeps it."""
+    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
+
+
+def _unlike(one: Episode, actions: int, replay: str, rollout: str, more: str = "") -> BenchError:
+    return BenchError(
+        f"prompt {one.prompt!r}: after {actions} actions replay {replay}, the rollout had {rollout}; it cannot be replayed: "
+        f"seed all dice in reset, or offer save and load{more}"
+    )
 
 
 class DicedSampler(EnvironmentSampler):
@@ -99,24 +140,40 @@ def sampler(env: Environment, policy: Policy, episodes: Sequence[Episode]) -> En
 
 
 class Trial(NamedTuple):
-    """places: prefixes had again. same: those whose next recorded action, taken again twice, was answered as in the rollout."""
+    """places: prefixes had again. same: those where the recorded action, taken again twice, was answered as in the rollout.
+    unchecked: rollouts whose total reward could not be compared.
+    """
 
     places: int
     same: int
+    unchecked: int = 0
 
 
 def verify(made: EnvironmentSampler, places: Sequence[tuple[int, int]]) -> Trial:
     """Have every place (episode, actions before it) again, and take the recorded action there; twice, to find out snapshots
     that the first continuation spoils.
 
-    A replay that shows anything but the recorded observations raises. Snapshots show nothing until the next step, and
-    with dice that they do not hold its answer may rightly be another: those are counted, and for the reader to judge.
+    Rollouts that are replayed are so to their end: one that shows, earns or ends otherwise than recorded raises. Snapshots
+    show nothing until the next step, and with dice that they do not hold, or that nobody recorded, its answer may rightly
+    be another: those are counted, and for the reader to judge.
     """
-    same = 0
+    same, certain, unchecked = 0, dict[int, bool](), 0
+    for number in sorted({number for number, _ in places}):
+        one = made.episodes[number]
+        certain[number] = not made.exact and not (made.fresh and one.dice is None)
+        if certain[number]:
+            for _ in range(2):
+                made.restore(one, len(one.actions))
+        else:
+            unchecked += one.total
     for number, t in places:
-        one, answers = made.episodes[number], set()
-        for _ in range(2):
-            made.restore(one, t)
-            answers.add(taken(made.env, one.actions[t])[0])
-        same += answers == {one.observations[t + 1]}
-    return Trial(len(places), same)
+        one = made.episodes[number]
+        same += certain[number] or all(_answered(made, one, t) for _ in range(2))
+    return Trial(len(places), same, unchecked)
+
+
+def _answered(made: EnvironmentSampler, one: Episode, t: int) -> bool:
+    """Whether the recorded action, taken again at the place after ``t`` actions, is answered as in the rollout."""
+    made.restore(one, t)
+    seen, reward, _ = taken(made.env, one.actions[t])
+    return seen == one.observations[t + 1] and (one.total or _close(reward, one.rewards[t]))

@@ -23,6 +23,7 @@ from ..errors import BenchError
 from ..evidence import Asked, Sampler
 from ..words import Unit
 from . import environment
+from .policies import dice_of
 from .restored import sampler as restored_sampler
 from .restored import verify
 
@@ -104,7 +105,8 @@ def of_world(id_: str, rollouts: int, group: int, seed: int) -> Subject:
 
 
 def of_environment(name: str, env: Any, policy: Any, episodes: Sequence[environment.Episode]) -> Subject:
-    """Rollouts in an environment of the user's own (:mod:`.environment`)."""
+    """Rollouts in an environment of the user's own (:mod:`.environment`); refuses those longer than it lets any become."""
+    dice_of(policy)
     batch = environment.to_batch(episodes)
     made = restored_sampler(env, policy, episodes)
     dice = "fresh after a restore" if made.fresh else "as they are restored (the environment has no reseed)"
@@ -114,6 +116,8 @@ def of_environment(name: str, env: Any, policy: Any, episodes: Sequence[environm
         first = np.searchsorted(owner, owner[units])
         found = verify(made, list(zip(owner[units].tolist(), (units - first).tolist(), strict=True)))
         tail = "" if found.same == found.places else "; the others' dice are not restored, or their snapshots are incomplete"
+        if found.unchecked:
+            tail += f"; the total reward of {found.unchecked} rollouts could not be compared (no dice are recorded)"
         return f"{found.same} of {found.places} places, had again twice, answered the recorded action as in the rollout{tail}"
 
     return Subject(
