@@ -124,7 +124,7 @@ def test_the_page_shows_what_the_command_prints(capsys: pytest.CaptureFixture[st
 
 def test_only_what_can_change_something_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    lines = iter(["agentic", "forty", "40", "", "no", "no", "no", "no", "", "low", "yes"])
+    lines = iter(["agentic", "forty", "40", "", "no", "no", "no", "no", "", "low", "yes", ""])
 
     def prompt(text: str, **_: Any) -> str:
         asked.append(text)
@@ -136,7 +136,10 @@ def test_only_what_can_change_something_is_asked(monkeypatch: pytest.MonkeyPatch
     assert (found.setting, found.turns) == ("agentic", 40)
     assert any("forty: expected a whole number" in text for text in asked)
     assert not any("chain of thought" in text for text in asked)
-    assert following(found, {"budget", "step_verifier", "states_repeat", "judge", "critic", "can_fork", "aux_model"}) is None
+    assert (
+        following(found, {"budget", "step_verifier", "states_repeat", "spans", "judge", "critic", "can_fork", "aux_model"})
+        is None
+    )
 
 
 def test_a_team_is_not_asked_for_turns_and_without_a_model_not_for_a_judge() -> None:

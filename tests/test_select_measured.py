@@ -73,7 +73,7 @@ def _world(**changed: Any) -> Measured:
 
 
 def _user(**given: Any) -> Profile:
-    return profile({"setting": "agentic", "turns": 20, **given})
+    return profile({"setting": "agentic", "turns": 20, "states_repeat": "yes", **given})
 
 
 def test_every_method_has_an_entrant_that_a_user_could_have() -> None:

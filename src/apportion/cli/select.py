@@ -26,7 +26,7 @@ _FIELDS: Mapping[str, tuple[str | None, str]] = {
     "judge": ("yes|no", "Is there a language model to ask about rollouts?"),
     "critic": ("yes|no", "Can a critic be trained beside the policy?"),
     "step_verifier": ("yes|no", "Is there a reliable check of intermediate steps?"),
-    "privileged": ("yes|no", "Is there information that only training has? It decides in the published trees only."),
+    "privileged": ("yes|no", "Is there information that only training has? Kept; it changes no answer yet."),
     "agents": (None, "Agents that share the reward."),
     "budget": ("low|medium|high", "Compute beyond plain rollouts: up to 1.5, 5, or any number of times theirs."),
     "success": (None, "Share of rollouts that succeed now, 0 to 1."),

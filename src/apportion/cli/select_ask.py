@@ -11,7 +11,9 @@ from ..survey.profile import CHOICES, QUESTIONS, Profile, ProfileError, answer, 
 from ..survey.tree_walk import missing, unanswered
 
 #: Asked after the trees are content: what a method may need from the user.
-_HAVE = ("can_fork", "aux_model", "judge", "critic", "states_repeat", "budget")
+_HAVE = ("can_fork", "aux_model", "judge", "critic", "states_repeat", "spans", "budget")
+#: What one answer, which is a single turn, never has.
+_TURNS_ONLY = ("states_repeat", "spans")
 
 
 def ask(given: Mapping[str, Any]) -> Profile:
@@ -39,7 +41,7 @@ def ask(given: Mapping[str, Any]) -> Profile:
 
 def following(made: Profile, skipped: set[str]) -> str | None:
     """The next field to ask for, None where nothing is open."""
-    have = [n for n in _HAVE if not (n == "states_repeat" and made.setting == "reasoning")]
+    have = [n for n in _HAVE if not (n in _TURNS_ONLY and made.setting == "reasoning")]
     for name in (*missing(made), *unanswered(made), *have):
         if getattr(made, name) is None and name not in skipped:
             return name

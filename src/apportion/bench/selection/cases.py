@@ -62,7 +62,7 @@ def profile_of(s: Setting, have: Mapping[str, str], group: int) -> Profile:
     said: dict[str, Any] = {**have, "hidden": s.hidden, "success": s.success, "G": group}
     if s.layout == "steps":
         return profile({**said, "setting": "reasoning", "N": s.horizon, "cot_tokens": s.horizon * s.tokens * TOKENS})
-    said |= {"turns": s.horizon, "states_repeat": s.repeat >= REPEATS}
+    said |= {"turns": s.horizon, "states_repeat": s.repeat >= REPEATS, "spans": True}  # a rule of the benchmark labels turns
     if s.layout == "team":
         return profile({**said, "setting": "multi-agent", "agents": s.agents})
     return profile({**said, "setting": "agentic"})

@@ -21,7 +21,15 @@ PROVISIONS: Mapping[str, tuple[str, str]] = {
     "critic": ("critic", "a model trained beside the policy"),
     "author": ("judge", "a language model that writes a few lines of code, once"),
     "privileged": ("privileged", "information that the policy does not see"),
+    "state": ("states_repeat", "states that are met again (column state)"),
+    "spans": ("spans", "tokens labelled as options (column spans)"),
 }
+
+#: How an entrant gets its evidence -> what that takes.
+_ASKS: Mapping[str, tuple[str, ...]] = {
+    "fit": ("critic",), "experts": ("critic",), "sampler": ("fork",), "judge": ("judge",), "policy": ("judge",),
+    "model": ("judge",), "editor": ("judge", "fork"), "author": ("author",), "hint": ("critic", "privileged"),
+}  # fmt: skip
 
 #: Entrants whose fresh rollouts begin at the prompt: nothing is restored.
 _FROM_THE_START = frozenset(("ccpo", "sharp", "remax"))
@@ -40,22 +48,12 @@ class Lack:
 
 
 def needs(entrant: Entrant) -> tuple[str, ...]:
-    """Provisions an entrant needs, beyond rollouts of its layout."""
-    match entrant.ask:
-        case "fit" | "experts":
-            return ("critic",)
-        case "sampler":
-            return ("sampler",) if entrant.method in _FROM_THE_START else ("fork",)
-        case "judge" | "policy" | "model":
-            return ("judge",)
-        case "editor":
-            return ("judge", "fork")
-        case "author":
-            return ("author",)
-        case "hint":
-            return ("critic", "privileged")
-        case _:
-            return ()
+    """Provisions an entrant needs, beyond rollouts of its layout: how it gets its evidence, then columns that few have."""
+    asked = _ASKS.get(entrant.ask, ())
+    if entrant.ask == "sampler" and entrant.method in _FROM_THE_START:
+        asked = ("sampler",)
+    reads = methods()[entrant.method].reads
+    return (*asked, *(name for name in ("state", "spans") if name in reads))
 
 
 def lacks(entrant: Entrant, profile: Profile, price: float | None = None) -> list[Lack]:
@@ -72,12 +70,9 @@ def lacks(entrant: Entrant, profile: Profile, price: float | None = None) -> lis
         has = getattr(profile, field)
         if has is False:
             found.append(Lack(need, f"needs {what}; you said {flag(field)} no"))
-        elif has is None:
+        elif has is None and not (need == "state" and profile.setting == "reasoning"):  # one answer never meets a state again
             found.append(Lack(need, f"needs {what}; not said ({flag(field)} yes)", known=False))
-    spec = methods()[entrant.method]
-    if "state" in spec.reads and profile.states_repeat is False:
-        found.append(Lack("states", "compares states that are met again; you said --states-repeat no"))
-    if profile.G == 1 and "group" in spec.reads:
+    if profile.G == 1 and "group" in methods()[entrant.method].reads:
         found.append(Lack("group", "compares rollouts of a prompt; you said --G 1"))
     most = BUDGETS[profile.budget] if profile.budget is not None else None
     if most is not None and price is not None and price > most:
