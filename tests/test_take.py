@@ -74,3 +74,11 @@ def test_rows_that_are_not_there_are_named(rows: list[int]) -> None:
     batch = Batch.from_turns([[1], [2]])
     with pytest.raises(BatchError, match="rows"):
         batch.take(rows)
+
+
+def test_two_rewards_that_agree_in_the_rows_taken_are_still_two() -> None:
+    batch = Batch.from_turns([[1, 1], [1, 1]], outcome=[1.0, 0.0], turn_reward=[0.5, 0.5, 1.0, 0.0])
+    taken = batch.take([0])
+    assert taken.reward.tolist() == [2.0]
+    assert taken.take([0]).reward.tolist() == [2.0]
+    assert batch.take([0, 1]).same(batch)

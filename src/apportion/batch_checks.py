@@ -10,10 +10,13 @@ import numpy as np
 
 from .errors import BatchError
 from .ids import Codes
-from .structure import Bool, Int
+from .structure import Bool, Float, Int
 
 if TYPE_CHECKING:
     from .batch import Batch
+
+#: A batch whose meta says so has turn rewards besides outcomes, even where they add up to those.
+BOTH = "both_count"
 
 _DTYPES = {"float": np.float64, "int": np.int64, "bool": np.bool_}
 
@@ -190,14 +193,20 @@ def _nested(batch: Batch) -> None:
 
 
 def _rewards(batch: Batch) -> None:
-    if batch.outcome is None or batch.turn_reward is None:
+    if batch.outcome is None or batch.turn_reward is None or batch.meta.get(BOTH):
         return
-    turns = np.bincount(batch.within("turn", "trajectory"), weights=batch.turn_reward, minlength=batch.n_trajectories)
-    if np.any(turns != 0) and np.allclose(turns, batch.outcome, rtol=1e-9, atol=1e-12):
+    if said_twice(batch.outcome, batch.turn_reward, batch.trajectory_turns):
         raise BatchError(
             "outcome equals the sum of turn_reward in every trajectory, so each reward would count twice: "
-            "turn_reward holds what is earned *besides* the outcome. Pass one of the two"
+            "turn_reward holds what is earned *besides* the outcome. Pass one of the two, "
+            f"or meta={{'{BOTH}': True}} where they are two rewards that agree by chance"
         )
+
+
+def said_twice(outcome: Float, turn_reward: Float, turns: Int) -> bool:
+    """Whether turn rewards add up to the outcome of every trajectory. turns: (N + 1,), where its turns begin."""
+    sums = np.add.reduceat(turn_reward, turns[:-1])
+    return bool(np.any(sums != 0) and np.allclose(sums, outcome, rtol=1e-9, atol=1e-12))
 
 
 def _spans(batch: Batch) -> None:

@@ -30,7 +30,7 @@ CHECKS: list[Check] = []
 EXCEPT: dict[str, Mapping[str, str]] = {}
 
 REWARDS = ("outcome", "turn_reward", "token_reward")
-STRUCTURE = {"reward", "group", "steps", "limit", "spans"}
+STRUCTURE = {"reward", "group", "episode", "steps", "limit", "spans"}
 
 
 def check(**exceptions: str) -> Callable[[Check], Check]:

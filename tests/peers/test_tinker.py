@@ -279,6 +279,10 @@ def test_what_does_not_fit_is_refused_at_start(method: str, options: dict[str, A
         ours.assembler(method, **options)
 
 
+def test_a_group_of_one_is_fine_where_an_option_says_what_it_gets() -> None:
+    assert ours.assembler("rloo", group_size=1, single="zero")
+
+
 def test_other_versions_are_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     for package, number in (("tinker", "0.39.0"), ("tinker-cookbook", "0.5.8")):
         monkeypatch.setattr(

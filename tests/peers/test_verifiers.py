@@ -205,6 +205,27 @@ def test_turn_rewards_that_happen_to_equal_the_outcomes_do_not_end_a_run() -> No
     assert sampled(group[0]) == [[2.0]]
 
 
+@pytest.mark.parametrize("method", ["turn_level_reward", "dr_mas"])
+def test_credit_does_not_jump_where_turn_rewards_equal_the_outcomes(method: str) -> None:
+    def credit(more: float) -> list[list[float]]:
+        group = pair(trace([[1], [2]], 1.0 + more, name="a"), trace([[1], [2]], 0.5, name="b"))
+        for e, paid in zip(group, ([1.0, 0.0], [0.5, 0.0]), strict=True):
+            plugin.hand_over(e.traces[0], turn_reward=paid)
+        plugin.credit_episodes(group, method)
+        return sampled(group[0])
+
+    with pytest.warns(UserWarning, match="given twice"):
+        equal = credit(0.0)
+    np.testing.assert_allclose(equal, credit(1e-6), atol=1e-3)
+
+
+def test_agents_of_the_only_episode_left_are_no_company_for_a_method_that_goes_by_episodes() -> None:
+    only = episode(*(trace([[1], [2]], r, name=a, agent=a) for a, r in (("solver", 1.0), ("checker", 0.0))))
+    assert plugin.credit_episodes([only], "rloo") is None
+    assert [n.advantages for t in only.traces for n in t.nodes if n.sampled] == [[0.0]] * 4
+    assert plugin.credit_episodes([only], "grpo") is not None
+
+
 @pytest.mark.parametrize(
     ("method", "options", "kind", "words"),
     [

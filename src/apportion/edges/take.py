@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..batch import Batch, Spans
+from ..batch_checks import BOTH, said_twice
 from ..errors import BatchError
 from ..ids import Codes
 from ..structure import Int
@@ -69,10 +70,18 @@ def take(batch: Batch, rows: Int) -> Batch:
         group=_pick(batch.group, firsts),
         limit=batch.limit,
         spans=_spans(batch, rows, new),
-        meta=batch.meta,
+        meta=_meta(batch, columns, trajectory_rows, row_turns),
         layout=None if batch.layout is None else batch.layout.take(batch, rows, tokens),
         **columns,
     )
+
+
+def _meta(batch: Batch, columns: Mapping[str, Any], trajectory_rows: Int, row_turns: Int) -> Mapping[str, Any]:
+    """The batch's, which also says that two rewards are two where those taken happen to agree."""
+    outcome, turn_reward = columns["outcome"], columns["turn_reward"]
+    if outcome is None or turn_reward is None or not said_twice(outcome, turn_reward, row_turns[trajectory_rows]):
+        return batch.meta
+    return {**batch.meta, BOTH: True}
 
 
 def _pick(value: Any, index: Int) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import BatchError
 from ..structure import Bool, Float
-from .packed import Rollout, Turn, pack, turn
+from .packed import Rollout, Turn, groups_of, pack, turn
 from .rows import Plan
 from .thin import Chosen, credited, in_company
 
@@ -101,7 +101,7 @@ def credit_calls(plan: Plan, rollouts: Sequence[Rollout], step: int = 0) -> list
     """
     found = [[PerCall(np.zeros(n), np.ones(n, dtype=np.bool_)) for n in (int(t.action.sum()) for t in r.turns)] for r in rollouts]
     wrote = [i for i, r in enumerate(rollouts) if any(t.action.any() for t in r.turns)]
-    company = in_company(plan.chosen, [rollouts[i].group for i in wrote])
+    company = in_company(plan.chosen, *groups_of([rollouts[i] for i in wrote]))
     used = [i for i, stays in zip(wrote, company, strict=True) if stays]
     if used:
         batch = pack([rollouts[i] for i in used])

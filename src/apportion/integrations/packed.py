@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..batch import Batch
+from ..batch_checks import BOTH
 from ..edges.layout import plain_layout
 from ..errors import BatchError
 from ..structure import Bool, Float, Int
@@ -124,26 +125,28 @@ def pack(rollouts: Sequence[Rollout], **more: Any) -> Batch:
     return batch.with_columns(layout=plain_layout(batch))
 
 
+def groups_of(rollouts: Sequence[Rollout]) -> tuple[list[Hashable], list[Hashable] | None]:
+    """The group of each, and its episode where all have one."""
+    episodes = [r.episode for r in rollouts]
+    return [r.group for r in rollouts], None if any(e is None for e in episodes) else episodes
+
+
 def _pay(columns: dict[str, Any], made: Sequence[Rollout]) -> None:
     turns = [list(r.turn_reward or [0.0] * len(r.turns)) for r in made]
-    if joined(turns, columns["outcome"]):
-        columns.pop("outcome")
+    columns["meta"] = {**columns.get("meta", {}), **both_count(turns, columns["outcome"])}
     columns["turn_reward"] = [x for t in turns for x in t]
 
 
-def joined(turns: Sequence[list[float]], outcomes: Sequence[float]) -> bool:
-    """Whether rewards of turns add up to all outcomes, which a batch would refuse; the outcomes then join the last turns.
+def both_count(turns: Sequence[Sequence[float]], outcomes: Sequence[float]) -> dict[str, bool]:
+    """For ``meta``: rewards of turns are besides the outcomes, also where they add up to all of them.
 
-    In a group of a few rollouts that is mostly chance, and no run should end for it; where they vary it is worth a word.
+    A batch would refuse that. In a group of a few rollouts it is mostly chance, and no run should end for it; where they
+    vary it is worth a word.
     """
     sums = [sum(t) for t in turns]
-    if not np.any(sums) or not np.allclose(sums, outcomes, rtol=1e-9, atol=1e-12):
-        return False
-    if np.ptp(sums) > 0:
+    if np.ptp(sums) > 0 and np.allclose(sums, outcomes, rtol=1e-9, atol=1e-12):
         warnings.warn("turn_reward adds up to the reward of every rollout: is one reward given twice?", stacklevel=2)
-    for t, outcome in zip(turns, outcomes, strict=True):
-        t[-1] += outcome
-    return True
+    return {BOTH: True}
 
 
 def _keys(rollout: Rollout) -> list[Any]:

@@ -18,7 +18,7 @@ from ..ops.scans import discounted_suffix
 from ..structure import Bool, Float, Int
 from .named import loaded
 from .observed import observed
-from .packed import joined
+from .packed import both_count
 from .thin import Chosen, Place, choose, credited, in_company, page
 
 PREFIX = "apportion/"
@@ -78,7 +78,8 @@ def plan(place: Place, method: str, options: Mapping[str, Any], group_size: int 
     if states == "observation":
         place = with_columns(place, "state")
     chosen = choose(place, method.removeprefix(PREFIX), given)
-    if group_size is not None and group_size < 2 and "group" in chosen.spec.reads:
+    alone = group_size is not None and group_size < 2 and "single" not in chosen.options
+    if alone and "group" in chosen.spec.reads:
         raise OptionError(f"{place.name}: {chosen.spec.id} compares the rollouts of a prompt, but there is {group_size} of each")
     return Plan(place, chosen, states, seed)
 
@@ -112,7 +113,8 @@ def credit_rows(plan: Plan, rows: Rows, step: int = 0) -> Credited:
     _check_sizes(action, rows)
     at = np.flatnonzero(action.any(axis=1))
     if (group := rows.columns.get("group")) is not None:
-        at = at[in_company(plan.chosen, [group[r] for r in at])]
+        episode = rows.columns.get("episode")
+        at = at[in_company(plan.chosen, [group[r] for r in at], None if episode is None else [episode[r] for r in at])]
     blank = np.zeros(action.shape)
     if not at.size:
         return Credited(blank, action, blank.copy())
@@ -129,7 +131,7 @@ def to_batch(plan: Plan, rows: Rows, action: Bool, at: Int) -> Batch:
     """The rows ``at`` with the columns the method reads; turns are the runs of policy tokens, or ``turn_ids``."""
     columns = {n: v for n, v in rows.columns.items() if v is not None}
     wanted = read(plan.chosen) | {"outcome", "turn_reward", "group", "turn_ids", "attention"}
-    made = {n: _take(v, at) for n, v in columns.items() if n in wanted}
+    made, meta = {n: _take(v, at) for n, v in columns.items() if n in wanted}, dict[str, Any]()
     if rows.reward is not None:
         made["token_reward"] = _finite("reward", rows.reward, np.ones_like(action), at)
     for name in set(FLOATS) & set(made):
@@ -137,15 +139,13 @@ def to_batch(plan: Plan, rows: Rows, action: Bool, at: Int) -> Batch:
     if "outcome" in made:
         made["outcome"] = _finite("outcome", np.asarray(columns["outcome"])[:, None], action[:, :1] | True, at)[:, 0]
     if "outcome" in made and "turn_reward" in made:
-        made["turn_reward"] = [[float(x) for x in turns] for turns in made["turn_reward"]]
-        if joined(made["turn_reward"], made["outcome"]):
-            made.pop("outcome")
+        meta |= both_count([[float(x) for x in turns] for turns in made["turn_reward"]], made["outcome"])
     if rows.prompt is not None:
-        made["meta"] = {"prompt_ids": [np.asarray(rows.prompt[r], dtype=np.int64) for r in at]}
+        meta["prompt_ids"] = [np.asarray(rows.prompt[r], dtype=np.int64) for r in at]
     if plan.states == "observation":
         keys = observed(action, columns["ids"], rows.prompt, columns.get("attention"), columns.get("turn_ids"))
         made["state"] = [keys[r] for r in at]
-    return Batch.from_padded(action=action[at], **made, **({} if "turn_ids" in made else {"turns": "mask"}))
+    return Batch.from_padded(action=action[at], meta=meta, **made, **({} if "turn_ids" in made else {"turns": "mask"}))
 
 
 def read(chosen: Chosen) -> set[str]:

@@ -97,14 +97,18 @@ def credited(place: Place, chosen: Chosen, batch: Batch, rng: np.random.Generato
     return credit
 
 
-def in_company(chosen: Chosen, groups: Sequence[Hashable]) -> list[bool]:
+def in_company(chosen: Chosen, groups: Sequence[Hashable], episodes: Sequence[Hashable] | None = None) -> list[bool]:
     """Which rollouts enter a batch: where the method compares within groups, those with another of theirs.
 
+    episodes: of each rollout, where there are any; a method that goes by them needs another episode, not another agent.
     The others get 0, as failed rollouts leave some alone and no run should end for that; ``single=`` decides otherwise.
     """
     if "group" not in chosen.spec.reads or "single" in chosen.options:
         return [True] * len(groups)
-    size = Counter(groups)
+    if episodes is not None and "episode" in chosen.spec.may_read:
+        size = Counter(g for g, _ in set(zip(groups, episodes, strict=True)))
+    else:
+        size = Counter(groups)
     return [size[g] > 1 for g in groups]
 
 

@@ -18,7 +18,7 @@ from ..errors import BatchError, OptionError, TrainerError
 from ..structure import Float
 from ..words import check_word
 from .honours import Honours
-from .packed import Rollout, Turn, pack, turn
+from .packed import Rollout, Turn, groups_of, pack, turn
 from .thin import Chosen, Place, choose, credited, in_company
 from .versions import check_version
 
@@ -129,7 +129,7 @@ def _write(place: Place, chosen: Chosen, episodes: Sequence[Any], states: States
             handed = trace.info.get(FIELD) or {}
             scored = any(r is not None for r in trace.rewards.values()) or "turn_reward" in handed
             (read if scored else unscored).append((trace, _rollout(episode, trace, handed, states)))
-    company = in_company(chosen, [rollout.group for _, rollout in read])
+    company = in_company(chosen, *groups_of([rollout for _, rollout in read]))
     used = [pair for pair, stays in zip(read, company, strict=True) if stays]
     alone = [pair for pair, stays in zip(read, company, strict=True) if not stays]
     credit = credited(place, chosen, pack([rollout for _, rollout in used]), rng) if used else None

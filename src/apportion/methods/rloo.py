@@ -14,6 +14,7 @@ from ..words import Single
 @method(
     unit="trajectory",
     reads={"reward", "group"},
+    may_read={"episode"},
     status="verified",
     unbiased="yes",
     smallest="Batch.from_turns([[1], [1]], outcome=[1.0, 0.0], group=[0, 0])",
