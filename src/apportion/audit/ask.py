@@ -12,6 +12,7 @@ from ..batch import Batch
 from ..bench.tabular import Float, Int
 from ..errors import BenchError
 from ..evidence import Asked, Bill, Sampler
+from ..evidence.critic import final_value
 from ..words import Axis, Unit
 from .design import Design
 
@@ -69,7 +70,8 @@ def ask(
 
     The halves are separate calls with generators of their own. Fresh continuations stand on both sides of every unit,
     although the prefix after one unit is that before the next: shared ones would make errors of neighbours add up.
-    After the last unit of a trajectory there is nothing to continue: its reward is known.
+    After the last unit of a trajectory there is nothing to continue: its reward is known, and what comes after it is worth
+    0, or the batch's ``bootstrap`` where the trajectory was cut off.
     """
     n, k = design.units.size, design.each
     measured: Measured = "advantage" if isinstance(sampler, Retaker) else "change"
@@ -127,7 +129,8 @@ def _after(batch: Batch, sampler: Sampler, units: Int, level: Unit, k: int, rng:
         return _checked(sampler.after_action(batch, units, k, rng, level=level), units.size, k)
     axis, prefix, last = _prefixes(batch, units, level)
     goes_on = prefix + 1 < last
-    values: Float = np.zeros((units.size, k))
+    ends = final_value(batch)[batch.within(level, "trajectory")[units]]
+    values: Float = np.repeat(ends[:, None], k, axis=1)
     bill = Bill()
     if goes_on.any():
         values[goes_on], bill = _checked(

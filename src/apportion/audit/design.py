@@ -56,17 +56,20 @@ def design(batch: Batch, level: Unit, budget: int, per_unit: int, rng: np.random
     Units are put in a row, trajectory by trajectory, shuffled within each; every (U / n)-th is taken from a random start.
     So a trajectory gives as many as its share of all units says (rounded up or down), and no place in it is favoured.
     Where the batch has fewer units than the budget asks for, all are taken and each gets more continuations.
+    Units after which nobody knows the value are left out, see :func:`endless`.
     """
     n = check(budget, per_unit)
     owner = batch.within(level, "trajectory")
-    open_ = np.flatnonzero(batch.action_count(level) > 0)
+    out = endless(batch, level)
+    open_ = np.setdiff1d(np.flatnonzero(batch.action_count(level) > 0), out)
+    why = f" ({out.size} left out: cut off there, without bootstrap)" if out.size else ""
     if np.unique(owner[open_]).size < TRAJECTORIES:
         raise BenchError(
-            f"{np.unique(owner[open_]).size} trajectories: expected at least {TRAJECTORIES}, since units of one trajectory "
-            "depend on each other"
+            f"{np.unique(owner[open_]).size} trajectories{why}: expected at least {TRAJECTORIES}, since units of one "
+            "trajectory depend on each other"
         )
     if open_.size < UNITS:
-        raise BenchError(f"{open_.size} {level}s in all trajectories: expected at least {UNITS}")
+        raise BenchError(f"{open_.size} {level}s in all trajectories{why}: expected at least {UNITS}")
     row = open_[np.lexsort((rng.random(open_.size), owner[open_]))]
     n = min(n, row.size)
     at = (np.arange(n) + rng.random()) * (row.size / n)
@@ -78,6 +81,16 @@ def design(batch: Batch, level: Unit, budget: int, per_unit: int, rng: np.random
             f"the units come from {clusters} {over}: expected at least {TRAJECTORIES}; more rollouts, or a larger --budget"
         )
     return Design(level, units, budget // (LEAST * n), cluster, clusters, over)
+
+
+def endless(batch: Batch, level: Unit) -> Int:
+    """Last units of trajectories that were cut off, where the batch has no ``bootstrap``: what would have come is not known."""
+    if batch.truncated is None or batch.bootstrap is not None:
+        return np.empty(0, dtype=np.int64)
+    owner = batch.within(level, "trajectory")
+    last = np.flatnonzero(np.append(owner[1:] != owner[:-1], True))
+    found: Int = last[batch.truncated[owner[last]] & (batch.action_count(level)[last] > 0)]
+    return found
 
 
 def _clusters(batch: Batch, level: Unit, units: Int) -> tuple[Int, str]:

@@ -23,6 +23,7 @@ from ..errors import BenchError
 from ..evidence import Asked, Sampler
 from ..words import Unit
 from . import environment
+from .design import endless
 from .policies import dice_of
 from .restored import sampler as restored_sampler
 from .restored import verify
@@ -133,11 +134,18 @@ def of_sampler(name: str, batch: Batch, function: Callable[[Batch], Any]) -> Sub
         raise BenchError(f"--env {name} gave {type(made).__name__}, which is no sampler (see apportion.evidence.Sampler)")
     said = {"exact_restore": "exact", "text_refeed": "re-fed text"}
     restore = said.get(made.provenance, made.provenance.replace("_", " "))
-    steps = batch.step_offsets is not None
+    axis: Unit = "turn" if batch.step_offsets is None else "step"
+    notes = ["the kind of restore is what the sampler says of itself"]
+    if (left := endless(batch, axis).size) > 0:
+        notes.append(
+            f"{left} rollouts were cut off and have no bootstrap, so the value after their last {axis} is not known: "
+            f"that {axis} is left out"
+        )
+    elif batch.truncated is not None and batch.truncated.any():
+        notes.append(f"after the last {axis} of the {int(batch.truncated.sum())} rollouts cut off stands their bootstrap")
     return Subject(
-        name, batch, "step" if steps else "turn", lambda: function(batch), restore,
-        ("the kind of restore is what the sampler says of itself",), layout="steps" if steps else "turns",
-    )  # fmt: skip
+        name, batch, axis, lambda: function(batch), restore, tuple(notes), layout="turns" if axis == "turn" else "steps"
+    )
 
 
 def load(spec: str, option: str) -> Any:
