@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -163,6 +164,31 @@ def test_top_p_leaves_out_the_unlikely(model: Any) -> None:
         order = model(torch.tensor([base])).logits[0, -1].argsort(descending=True)
     found, _ = Prefix(model, base).generate([8] * 200, max_new_tokens=1, stop=[], rng=np.random.default_rng(0), top_p=1e-3)
     assert {new[0] for new in found} == {int(order[0])}
+
+
+def test_a_model_that_is_in_training_is_asked_without_dropout_and_left_in_training(model: Any, stubborn: Any) -> None:
+    """GPT-2 has dropout; gradient checkpointing, while a model trains, goes along with no cache."""
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=2, n_positions=64, eos_token_id=1, bos_token_id=0,
+        initializer_range=0.5, attn_pdrop=0.5, embd_pdrop=0.5, resid_pdrop=0.5,
+    )  # fmt: skip
+    gpt2 = transformers.GPT2LMHeadModel(config).eval()
+    for one in (gpt2, copy.deepcopy(stubborn), copy.deepcopy(model)):
+
+        def asked(one: Any = one) -> tuple[Any, Any]:
+            read = Prefix(one, text(2, 24))
+            cuts = [3, 24, 11]
+            made = read.generate(cuts, max_new_tokens=8, stop=[], rng=np.random.default_rng(0), temperature=0)
+            return made, np.concatenate(read.score(cuts, [[5, 6]] * 3)).tolist()
+
+        before = asked()
+        one.train()
+        one.gradient_checkpointing_enable()
+        one.get_input_embeddings().eval()
+        assert asked() == before
+        assert one.training
+        assert not one.get_input_embeddings().training
 
 
 # --- batches -----------------------------------------------------------------------------------------------------

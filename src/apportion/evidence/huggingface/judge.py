@@ -17,7 +17,6 @@ from ..rubrics import Rubric
 from ..sources import Asked
 from ..wording import questions, tasks_of, wording
 from . import checks
-from .packing import still
 from .prefix import Prefix
 from .scoring import Watch
 
@@ -102,8 +101,7 @@ class HFJudge:
         for i, (part, pieces, some) in enumerate(zip(parts, texts, tails, strict=True)):
             cuts = np.cumsum([len(piece) for piece in pieces])[1:].tolist()
             rows = [[*t, *option] for t in some for option in options]
-            with still(self.model):
-                said = Prefix(self.model, whole[i]).score(np.repeat(cuts, len(options)).tolist(), rows)
+            said = Prefix(self.model, whole[i]).score(np.repeat(cuts, len(options)).tolist(), rows)
             sizes = [len(option) for _ in some for option in options]
             own = [float(one[-n:].sum()) for one, n in zip(said, sizes, strict=True)]
             found[part] = np.reshape(own, (part.size, len(options)))

@@ -15,7 +15,6 @@ from ..bill import Bill
 from ..cuts import prefix_tokens
 from ..sources import Array, Asked
 from . import checks
-from .packing import still
 from .prefix import Prefix
 from .scoring import Watch, first_broken, token_logp
 
@@ -84,9 +83,8 @@ class HFPolicy:
         values, scored = np.zeros(owner.size), 0
         for i, answer in enumerate(answers):
             here = np.flatnonzero(owner == i)
-            with still(self.model):
-                read = Prefix(self.model, whole[i][: -len(answer)])
-                said = read.score((cuts[here] - starts[i]).tolist(), [answer] * here.size)
+            read = Prefix(self.model, whole[i][: -len(answer)])
+            said = read.score((cuts[here] - starts[i]).tolist(), [answer] * here.size)
             values[here] = [float(one.mean()) for one in said]
             scored += read.length + len(answer) * here.size
             if self.watch:

@@ -17,11 +17,12 @@ import numpy as np
 
 from ...errors import OptionError
 from ..sources import Array
+from .packing import still
 from .shared import Shared, can_share, exchanged, sharing
 
 
 class Prefix:
-    """The cache of one text. ``rows``: at most so many continuations in memory at a time."""
+    """The cache of one text, read without dropout. ``rows``: at most so many continuations in memory at a time."""
 
     def __init__(self, model: Any, ids: Sequence[int], *, rows: int = 128) -> None:
         import torch
@@ -33,7 +34,7 @@ class Prefix:
             raise OptionError(f"rows = {rows}: expected at least 1")
         self.model, self.length, self.rows = model, len(ids), rows
         text = torch.tensor([list(ids)], device=model.device)
-        with torch.no_grad():
+        with torch.no_grad(), still(model):
             out = model(input_ids=text, past_key_values=DynamicCache(config=model.config), use_cache=True)
         layers = getattr(getattr(out, "past_key_values", None), "layers", None)
         if any(getattr(layer, "is_sliding", False) for layer in layers or ()):
@@ -57,7 +58,7 @@ class Prefix:
                 found += [np.empty(0) for _ in some]
                 continue
             padded = torch.tensor([[*t, *[0] * (width - len(t))] for t in some], device=self.logits.device)
-            with self._exchanged():
+            with still(self.model), self._exchanged():
                 logits = self._forward(self._fresh(len(at)), padded, at, 0)
             first = self.logits[torch.tensor(at, device=self.logits.device) - 1]
             logp = torch.log_softmax(torch.cat([first[:, None], logits[:, :-1]], dim=1), dim=-1)
@@ -84,7 +85,7 @@ class Prefix:
         for begin in range(0, len(cuts), self.rows):
             some = cuts[begin : begin + self.rows]
             self._check(some)
-            with self._exchanged():
+            with still(self.model), self._exchanged():
                 texts, ends = self._generate(some, max_new_tokens, set(stop), rng, temperature, top_p)
             found += texts
             ended += ends
