@@ -23,8 +23,10 @@ import torch
 import apportion as ap
 from apportion.credit import Credit
 from apportion.errors import ApportionError, BatchError, MissingColumn, OptionError, TrainerError
+from apportion.evidence import Asked, Bill
 from apportion.integrations import slime as ours
 from apportion.integrations.rows import with_columns
+from apportion.words import Provenance
 
 from . import fakes, pages
 
@@ -74,6 +76,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def there(root: Path) -> Iterator[None]:
     ours._PLANS.clear()
+    ours._STEPS.clear()
     with fakes.on_path(root, "slime"):
         yield
 
@@ -141,6 +144,30 @@ def test_states_and_turn_rewards_come_from_the_metadata() -> None:
     given[1].metadata = {}
     with pytest.raises(BatchError, match="sample 1 has no metadata"):
         ours.rewards(args("gigpo"), given)
+
+
+class Dice:
+    """A sampler whose rewards are chance alone."""
+
+    provenance: Provenance = "text_refeed"
+
+    def continuations(self, batch: ap.Batch, prefixes: Any, k: int, rng: np.random.Generator, *, axis: str = "prefix") -> Asked:
+        return Asked(rng.random((len(prefixes), k)), Bill())
+
+    def branch(self, batch: ap.Batch, prefixes: Any, rng: np.random.Generator) -> Any: ...
+
+
+def test_what_is_random_differs_from_step_to_step_and_comes_again_with_the_seed() -> None:
+    def steps(given: Namespace) -> list[list[float]]:
+        return [[float(x) for row in ours.rewards(given, samples())[1] for x in row] for _ in range(3)]
+
+    given = args("vineppo", sampler=Dice(), seed=1)
+    first, second, third = steps(given)
+    assert first != second != third != first
+    ours.check(given)  # each rank asks too, which is no step
+    ours._STEPS.clear()
+    assert steps(given) == [first, second, third]
+    assert steps(args("vineppo", sampler=Dice(), seed=2)) != [first, second, third]
 
 
 def test_a_removed_sample_enters_no_statistic_and_neither_does_who_is_left_alone() -> None:

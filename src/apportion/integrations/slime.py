@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ COLUMNS = ("outcome", "reward", "group", "ids", "logp", "truncated", "turn_rewar
 PLACE = thin.Place("slime", COLUMNS, honours.Honours("slime", frozenset({"token"}), keep=False, denominator="sequence"), WAYS)
 
 _PLANS: dict[str, Plan] = {}
+#: How often each was used in this process: what is random differs from step to step.
+_STEPS: Counter[str] = Counter()
 
 
 def check(args: Any) -> Plan:
@@ -44,7 +47,7 @@ def check(args: Any) -> Plan:
     settings = getattr(args, "apportion", None)
     if not isinstance(settings, Mapping) or "method" not in settings:
         raise OptionError(f"args.apportion = {settings!r}: --custom-config-path needs an entry apportion: {{method: rloo}}")
-    key = repr((sorted(settings.items(), key=str), [(n, getattr(args, n, None)) for n in _READ]))
+    key = _key(args, settings)
     if key not in _PLANS:
         check_version("slime", TESTED, "apportion's plug-in")
         _PLANS[key] = _checked(args, dict(settings))
@@ -55,9 +58,10 @@ def rewards(args: Any, samples: Sequence[Any]) -> tuple[list[float], list[Any]]:
     """For ``--custom-reward-post-process-path``: raw rewards, and one tensor a sample with the credit of its tokens."""
     import torch
 
-    made = check(args)
+    made, key = check(args), _key(args, args.apportion)
     raw = [sample.reward if not args.reward_key else sample.reward[args.reward_key] for sample in samples]
-    credited = credit_rows(made, rows_of(samples, raw, made.states))
+    credited = credit_rows(made, rows_of(samples, raw, made.states), _STEPS[key])
+    _STEPS[key] += 1
     lengths = [sample.response_length for sample in samples]
     return raw, [torch.tensor(row[:n], dtype=torch.float32) for row, n in zip(credited.token, lengths, strict=True)]
 
@@ -117,6 +121,10 @@ def rows_of(samples: Sequence[Any], raw: Sequence[Any], states: str = "given") -
 
 _READ = ("advantage_estimator", "normalize_advantages", "custom_reward_post_process_path", "custom_advantage_function_path",
          "calculate_per_token_loss", "n_samples_per_prompt", "use_opd", "kl_coef", "use_opsm")  # fmt: skip
+
+
+def _key(args: Any, settings: Mapping[str, Any]) -> str:
+    return repr((sorted(settings.items(), key=str), [(n, getattr(args, n, None)) for n in _READ]))
 
 
 def _checked(args: Any, settings: dict[str, Any]) -> Plan:
