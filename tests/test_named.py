@@ -13,7 +13,7 @@ import apportion as ap
 from apportion.errors import ApportionError, MissingColumn, OptionError
 from apportion.evidence import save_learned
 from apportion.integrations import honours, thin
-from apportion.integrations.named import loaded
+from apportion.integrations.named import loaded, split
 from apportion.integrations.rows import plan, read
 
 PLACE = thin.Place(
@@ -84,3 +84,23 @@ def test_a_column_that_only_an_option_asks_for_is_there_or_says_what_brings_it()
         plan(place, "reinforce_pp", {"beta": 0.1})
     with pytest.raises(MissingColumn, match="column 'group'"):
         plan(thin.Place("here", ("reward",), loss), "reinforce_pp", {"variant": "baseline"})
+
+
+def test_the_command_line_is_split_into_ours_and_theirs() -> None:
+    words = ["--credit.method", "gigpo", "--actor.optim", "adam", "--credit.omega=0.5", "--credit.states", "observation", "--x"]
+    assert split(words) == ({"method": "gigpo", "omega": 0.5, "states": "observation"}, ["--actor.optim", "adam", "--x"])
+    with pytest.raises(OptionError, match=r"credit\.method is missing"):
+        split(["--actor.optim", "adam"])
+
+
+def test_an_option_without_a_value_does_not_swallow_the_next() -> None:
+    for words in (
+        ["--credit.fit", "--train.seed", "1"],
+        ["--train.seed", "1", "--credit.fit"],
+        ["--credit.fit", "--credit.omega=1"],
+    ):
+        with pytest.raises(OptionError, match=r"--credit\.fit needs a value.*--credit\.fit true"):
+            split(["--credit.method", "rloo", *words])
+    given, theirs = split(["--credit.method", "rloo", "--credit.omega", "-1", "--credit.fit", "true", "--x", "-y"])
+    assert given == {"method": "rloo", "omega": -1, "fit": True}
+    assert theirs == ["--x", "-y"]

@@ -282,13 +282,6 @@ def test_the_script_finds_a_trainer_that_checks_before_it_is_made(monkeypatch: p
     assert made[0].__mro__[2] is ppo_trainer.BasePPOTrainer
 
 
-def test_the_command_line_is_split_into_ours_and_theirs() -> None:
-    words = ["--credit.method", "gigpo", "--actor.optim", "adam", "--credit.omega=0.5", "--credit.states", "observation", "--x"]
-    assert ours.split(words) == ({"method": "gigpo", "omega": 0.5, "states": "observation"}, ["--actor.optim", "adam", "--x"])
-    with pytest.raises(OptionError, match=r"credit\.method is missing"):
-        ours.split(["--actor.optim", "adam"])
-
-
 def test_the_example_runs_as_written_and_prints_what_the_page_shows() -> None:
     script, page = DOCS / "examples" / "openrlhf_quickstart.py", (DOCS / "openrlhf.md").read_text()
     assert len(script.read_text().splitlines()) < 30

@@ -6,7 +6,6 @@ OpenRLHF makes advantages of all rollouts of a step in its trainer's process, by
 
 from __future__ import annotations
 
-import json
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ import numpy as np
 from ..edges.tensors import to_numpy
 from ..errors import BatchError, OptionError
 from . import honours, thin
-from .named import loaded
+from .named import split
 from .observed import after_prompt
 from .rows import Plan, Rows, credit_rows, plan, say
 from .versions import check_version
@@ -167,26 +166,6 @@ def launch(method: str, argv: Sequence[str], **options: Any) -> None:
         setattr(found, name, Launch(getattr(found, name), method, options))
     sys.argv = [SCRIPT, *argv]
     runpy.run_module(SCRIPT, run_name="__main__")
-
-
-def split(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Ours (``--credit.NAME VALUE``, JSON or a string) and OpenRLHF's."""
-    ours: dict[str, Any] = {}
-    theirs: list[str] = []
-    rest = iter(argv)
-    for word in rest:
-        if not word.startswith("--credit."):
-            theirs.append(word)
-            continue
-        name, given, value = word.removeprefix("--credit.").partition("=")
-        value = value if given else next(rest, "")
-        try:
-            ours[name] = json.loads(value)
-        except ValueError:
-            ours[name] = value
-    if not isinstance(ours.get("method"), str):
-        raise OptionError("--credit.method is missing: it names the method, as `apportion methods` lists them")
-    return loaded(ours), theirs
 
 
 def stacked(parts: Sequence[Any], width: int) -> Any:
