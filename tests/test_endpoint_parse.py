@@ -22,6 +22,8 @@ LEVELS = (-1.0, 0.0, 1.0)
         'The second does nothing.\n{"scores": [1, 0, -1]}\n',
         'First I thought {"scores": [0, 0, 0]}, but no.\n```json\n{"scores": [1.0, 0, -1]}\n```',
         '{"scores": [1, 0, -1], "why": {"note": "}"}}',
+        '{"why": {"note": "\\"scores\\": {"}, "scores": [1, 0, -1]}',
+        '{"scores": [1, 0, -1], "of": "scores", "why": {"note": "scores"}} \n```\n',
     ],
 )
 def test_the_last_scores_are_read(text: str) -> None:
@@ -45,6 +47,17 @@ def test_the_last_scores_are_read(text: str) -> None:
         '{"scores": {"a": 1}}',
         '{"scores": [1, 0, -1',  # cut off
         '{"scores": ' + "[" * 100_000,
+        # no draft stands in for what came of it
+        'For example {"scores": [1, 1, 1]} would be all fine.\n{"scores": [-1, 0, 0,]}',
+        'For example {"scores": [1, 1, 1]} would be all fine.\n{"scores": [-1, 0',
+        'First {"scores": [1, 1, 1]}. Then: {"scores": null}',
+        '{"scores": [1, 1, 1]} No wait, that is wrong. The scores are -1, 0 and 0.',
+        """{"scores": [1, 1, 1]} then {'scores': [0, 0, 0]}""",
+        '{"scores": [1, 1, 1]}\n{"sco',
+        '{"scores": [1, 1, 1]} "scores"',
+        '{"scores": [1, 1, 1]} {"note": "scores"}',
+        '{"draft": {"scores": [1, 1, 1]}}',
+        '[{"scores": [1, 1, 1]}]',
     ],
 )
 def test_what_is_not_exactly_what_was_asked_for_is_not_read(text: str) -> None:

@@ -23,8 +23,9 @@ def contract(count: int, levels: Sequence[float] | None) -> str:
 def scores(text: str, count: int, levels: Sequence[float] | None) -> list[float] | None:
     """The scores at the end of an answer, NaN for null; None where it does not keep the contract.
 
-    The last JSON object with the key counts (a model may think aloud before it); its length, every entry and the
-    scale must be as asked. Numbers written as text, other scales and prose are not turned into scores.
+    The last JSON object with the key counts (a model may think aloud before it), and nothing but white space or the fence
+    of a code block may follow: where it is broken, or taken back, an earlier draft does not stand in for it. Its length,
+    every entry and the scale must be as asked. Numbers written as text, other scales and prose are not turned into scores.
     """
     found = _last(text)
     if found is None or len(found) != count:
@@ -50,13 +51,14 @@ def _number(entry: Any) -> float | None:
 
 
 def _last(text: str) -> list[Any] | None:
-    decoder = json.JSONDecoder()
-    at = len(text)
-    while (at := text.rfind("{", 0, at)) >= 0:
+    """The list under the last key in the text, if the object that it stands in is whole and nothing comes after it."""
+    key = at = text.rfind(f'"{KEY}"')
+    while key >= 0 and (at := text.rfind("{", 0, at)) >= 0:
         try:
-            found, _ = decoder.raw_decode(text, at)
+            found, end = json.JSONDecoder().raw_decode(text, at)
         except (ValueError, RecursionError):
             continue
-        if isinstance(found, dict) and isinstance(found.get(KEY), list):
-            return list(found[KEY])
+        if end <= key or KEY not in found:  # another object within the one that is looked for
+            continue
+        return list(found[KEY]) if isinstance(found[KEY], list) and not text[end:].replace("`", "").strip() else None
     return None
