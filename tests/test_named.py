@@ -1,4 +1,4 @@
-"""Live sources and learned parts that a configuration file names."""
+"""Live sources and learned parts that a configuration file names, and options on a trainer's command line."""
 
 from __future__ import annotations
 
