@@ -14,7 +14,7 @@ from ...survey.tree_walk import Answer, how_to_answer, walk
 from ...survey.trees import Tree, trees
 from ..entrants import Entrant
 from ..knobs import entrant as find
-from .bills import KINDS, cost
+from .bills import KINDS, continuations, cost
 from .grid import ENTRANTS
 from .measured import Measured
 from .needs import PROVISIONS, Lack, lacks, needs
@@ -72,7 +72,7 @@ def candidate(id_: str, profile: Profile, m: Measured) -> dict[str, Any]:
     return {
         **base, "runs": bool(free), "why_not": [] if free else _says(dict.fromkeys(x for _, why in ways for x in why)),
         "reads": sorted(spec.reads), "evidence": dict(spec.evidence), "needs": _needs(best), "declared_cost": spec.cost,
-        "cost": costs(m, best.id, profile), "code": code(best),
+        "cost": costs(m, best.id, profile), "code": code(best, profile.K),
     }  # fmt: skip
 
 
@@ -98,11 +98,21 @@ def costs(m: Measured, name: str, profile: Profile) -> dict[str, Any] | None:
     return {"per_rollout": counts, "times": round(found.times, 3), "T": found.tokens, "N": found.units, "from": list(found.at)}
 
 
-def code(e: Entrant) -> str:
-    """The line that credits a batch with it."""
-    options = {n: v for n, v in e.options.items() if n not in _SMALL}
-    parts = ["batch", f'"{e.method}"', *([_CALL[e.ask]] if e.ask in _CALL else []), *(f"{n}={v!r}" for n, v in options.items())]
+def code(e: Entrant, k: int | None = None) -> str:
+    """The line that credits a batch with it; k: continuations of a prefix, where the user said how many and it samples some."""
+    parts = [
+        "batch",
+        f'"{e.method}"',
+        *([_CALL[e.ask]] if e.ask in _CALL else []),
+        *(f"{n}={v!r}" for n, v in used(e, k).items()),
+    ]
     return f"ap.assign({', '.join(parts)})"
+
+
+def used(e: Entrant, k: int | None = None) -> dict[str, Any]:
+    """Its options as a user would give them: of the method, its ``collect`` or its ``fit``."""
+    options = {n: v for n, v in e.options.items() if n not in _SMALL}
+    return {**options, "k": k} if k is not None and continuations(e.id) is not None else options
 
 
 def _disagreements(answers: Sequence[Answer]) -> list[dict[str, Any]]:
@@ -166,7 +176,8 @@ def _ranked(r: Ranked, profile: Profile, m: Measured) -> dict[str, Any]:
         "worth": {"value": _plain(r.worth), "low": _plain(r.low), "high": _plain(r.high)},
         "tied_with_first": r.tied, "by": list(r.by), "rests_on": round(r.rests, 3), "price": _plain(r.price),
         "stands_in": "a simulated judge of 80 % accuracy stands for yours" if e.ask in ("judge", "editor") else None,
-        "needs": _needs(e), "declared_cost": methods()[r.method].cost, "cost": costs(m, r.entrant, profile), "code": code(e),
+        "needs": _needs(e), "declared_cost": methods()[r.method].cost, "cost": costs(m, r.entrant, profile),
+        "code": code(e, profile.K),
     }  # fmt: skip
 
 

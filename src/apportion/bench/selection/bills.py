@@ -1,15 +1,16 @@
-"""What a method's credit costs at the user's T, N and K: measured bills, brought to another size.
+"""What a method's credit costs at the user's T, N, K and G: measured bills, brought to another size.
 
 Each kind of work was counted at two lengths or more. Between them it grows as N^p; p comes from the counts, and the user's
 bill is what was counted at the nearest length times (N / N')^p. Tokens go by their share of a rollout's tokens, so that
-longer turns cost more; judge calls and environment steps do not. Fresh rollouts go with K over the K that was measured.
+longer turns cost more; judge calls and environment steps do not. Fresh rollouts go with K over the K that was measured, and
+those that are sampled once for a whole prompt (:data:`PER_PROMPT`) are shared by the G rollouts of it: they go with 1 / G.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from math import isnan, log
+from math import log
 
 from ...registry import keywords, methods
 from ...survey.profile import Profile
@@ -19,6 +20,10 @@ from .needs import LAYOUTS
 
 KINDS = tuple(name for name in BILL if name != "price")
 TOKENS = ("generated", "scored", "trained")
+FRESH = ("generated", "env_steps")
+#: Methods that sample for a prompt and not for each of its rollouts: ReMax one greedy rollout, the others a few branches.
+#: Branches begin a little earlier in large groups, so that 1 / G is up to a third too low at four times the measured group.
+PER_PROMPT = frozenset(("remax", "carl", "at2po"))
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,10 @@ def cost(m: Measured, name: str, profile: Profile, among: Collection[str] | None
     other = max(known, key=lambda one: (abs(log(one[0] / here[0])), one[1]))
     setting = m.settings[here[1]]
     tokens = profile.tokens or units * setting.written
-    k = _k(name)
+    k = continuations(name)
+    fresh = profile.K / k if k is not None and profile.K is not None else 1.0
+    if profile.G is not None and find(name).method in PER_PROMPT:
+        fresh *= m.group / profile.G
     counts = {}
     for kind in KINDS:
         base, far = m.bills[here[1], name][kind], m.bills[other[1], name][kind]
@@ -60,21 +68,18 @@ def cost(m: Measured, name: str, profile: Profile, among: Collection[str] | None
         size = base * (units / here[0]) ** power
         if kind in TOKENS:  # counted at so many tokens a unit; the user has others
             size *= (tokens / units) / setting.written
-        if kind in ("generated", "env_steps") and k is not None and profile.K is not None:
-            size *= profile.K / k
-        counts[kind] = size
+        counts[kind] = size * fresh if kind in FRESH else size
     plain = tokens * (m.prices["generated"] + m.prices["trained"]) + (0 if layout == "steps" else units * m.prices["env_steps"])
     extra = sum(counts[kind] * m.prices[kind] for kind in KINDS)
     at = tuple(dict.fromkeys((here[1], other[1])))
     return Cost(counts, (plain + extra) / plain, tokens, units, at, k)
 
 
-def _k(name: str) -> int | None:
-    """The continuations a prefix had when it was measured."""
+def continuations(name: str) -> int | None:
+    """The continuations ``k`` a prefix had when it was measured; None where it samples none, or not so many a prefix."""
     entrant = find(name)
-    if "k" in entrant.options:
-        return int(entrant.options["k"])
-    spec = methods()[entrant.method]
-    asked = entrant.ask in ("sampler", "editor") and spec.collect is not None
-    default = keywords(spec.collect)["k"].default if asked and spec.collect and "k" in keywords(spec.collect) else None
-    return int(default) if isinstance(default, int) and not isnan(default) else None
+    collect = methods()[entrant.method].collect
+    if entrant.ask not in ("sampler", "editor") or collect is None or "k" not in keywords(collect):
+        return None
+    k = entrant.options.get("k", keywords(collect)["k"].default)
+    return int(k) if isinstance(k, int) else None

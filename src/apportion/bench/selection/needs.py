@@ -74,6 +74,9 @@ def lacks(entrant: Entrant, profile: Profile, price: float | None = None) -> lis
             found.append(Lack(need, f"needs {what}; not said ({flag(field)} yes)", known=False))
     if profile.G == 1 and "group" in methods()[entrant.method].reads:
         found.append(Lack("group", "compares rollouts of a prompt; you said --G 1"))
+    elif entrant.fresh and profile.G and entrant.fresh + 2 > profile.G:  # branches are compared with two rollouts at least
+        least = f"grows {entrant.fresh} of a prompt's rollouts itself, so needs --G {entrant.fresh + 2}"
+        found.append(Lack("G", f"{least}; you said {profile.G}"))
     most = BUDGETS[profile.budget] if profile.budget is not None else None
     if most is not None and price is not None and price > most:
         found.append(Lack("budget", f"costs {price:.3g} times a plain rollout; --budget {profile.budget} is up to {most:g}"))
