@@ -17,8 +17,11 @@ import pytest
 
 pytest.importorskip("verifiers")
 
+import apportion as ap
 from apportion.errors import BatchError, MissingColumn, OptionError, TrainerError
 from apportion.integrations import verifiers as plugin
+from apportion.integrations.traces import branches_at
+from apportion.words import Provenance
 from tests.peers import pages
 from tests.peers.verifiers_world import episode, records, trace
 
@@ -58,6 +61,61 @@ def test_credit_of_a_turn_stays_with_its_node_where_turns_touch() -> None:
     first, second = sampled(group[0])
     assert first == [1.5, 1.5]  # the episode .5 and 2 x the step .5: both came by "home"
     assert second == [0.5]  # alone in its state: the step says nothing
+
+
+def branched(name: str, reward: float, parent: int | None) -> dict[str, Any]:
+    """Three turns, the last of which does not go on from the second: a new root (compaction), or a fork from an earlier node."""
+    made = trace([[1], [2], [3]], reward, name=name)
+    made["nodes"][4] |= {"parent": parent, "message": {"role": "user", "content": "so far"}}
+    return made
+
+
+@pytest.mark.parametrize(("parent", "says"), [(None, "it begins anew"), (1, "it continues node 1")])
+def test_branches_are_credited_by_rewards_alone_and_never_read_as_one_text(parent: int | None, says: str) -> None:
+    group = pair(branched("a", 1.0, parent), branched("b", 0.0, parent))
+    assert group[0].traces[0].num_branches == 2
+    plugin.credit_episodes(group, "rloo")
+    assert [sampled(e) for e in group] == [[[1.0]] * 3, [[-1.0]] * 3]
+    once = pair(trace([[1], [2], [3]], 1.0, name="a"), trace([[1], [2], [3]], 0.0, name="b"))
+    credit = plugin.credit_episodes(once, "rloo")
+    assert credit is not None
+    learned = ap.learn(credit.batch, "rudder", rng=0)
+    asked: list[str] = []
+    for e in group:
+        for node in e.traces[0].nodes:
+            node.advantages = None
+    for method, options in (
+        ("vineppo", {"sampler": Unasked(asked)}),
+        ("rudder", {"fit": True}),
+        ("rudder", {"learned": learned}),
+    ):
+        with pytest.raises(BatchError, match=f"trace a, node 4: {says}, not the node before it, and {next(iter(options))}="):
+            plugin.credit_episodes(group, method, **options)
+    assert asked == []
+    assert sampled(group[0]) == [None] * 3
+    plugin.credit_episodes(once, "rudder", learned=learned)  # one chain is read
+
+
+class Unasked:
+    """A sampler that notes what it is asked."""
+
+    provenance: Provenance = "text_refeed"
+
+    def __init__(self, asked: list[str]) -> None:
+        self.asked = asked
+
+    def continuations(self, *_: Any, **__: Any) -> Any:
+        self.asked.append("continuations")
+
+    def branch(self, *_: Any, **__: Any) -> Any:
+        self.asked.append("branch")
+
+
+def test_a_message_without_a_token_makes_no_branch_of_what_goes_on_around_it() -> None:
+    nodes = [SimpleNamespace(parent=p, token_ids=ids) for p, ids in ((None, [1]), (0, []), (0, [2]), (1, [3]), (3, [4]))]
+    assert branches_at(nodes[:3]) is None
+    assert branches_at(nodes) == 3  # its text is that of node 0, not of node 2
+    assert branches_at([SimpleNamespace(parent=1, token_ids=[1])] * 2) == 1  # a record in which nothing comes first
 
 
 def test_what_was_never_scored_is_none_and_not_zero() -> None:
@@ -194,6 +252,20 @@ def test_log_probs_missing_at_one_node_are_no_column_and_the_error_says_so() -> 
 def test_a_schema_nobody_read_is_refused() -> None:
     with pytest.raises(TrainerError, match="has schema 2"):
         plugin.credit_episodes([episode(trace([[1]], version=2))], "rloo")
+
+
+def test_episodes_of_another_version_are_refused_where_verifiers_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(package: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    group = pair(trace([[1]], 1.0), trace([[2]], 0.0))
+    monkeypatch.setattr(VERSION, lambda p: "0.5.0")
+    with pytest.raises(TrainerError, match=r"verifiers >= 0\.4\.0, < 0\.5, not with 0\.5\.0"):
+        plugin.credit_episodes(group, "rloo")
+    assert sampled(group[0]) == [None]
+    monkeypatch.setattr(VERSION, absent)  # read from a file, by classes of one's own
+    plugin.credit_episodes(group, "rloo")
+    assert sampled(group[0]) == [[1.0]]
 
 
 def test_turn_rewards_that_happen_to_equal_the_outcomes_do_not_end_a_run() -> None:

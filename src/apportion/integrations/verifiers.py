@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,9 +18,10 @@ from ..errors import BatchError, OptionError, TrainerError
 from ..structure import Float
 from ..words import check_word
 from .honours import Honours
-from .packed import Rollout, Turn, groups_of, pack, turn
+from .packed import Rollout, groups_of, pack
 from .thin import Chosen, Place, choose, credited, in_company
-from .versions import check_version
+from .traces import check_one_text, read_trace
+from .versions import check_installed, check_version
 
 #: Versions read and tested: verifiers by running it, prime-rl by its recorded signatures (commit 559b4477).
 TESTED = {"verifiers": ("0.4.0", "0.5"), "prime-rl": ("0.8.0", "0.9")}
@@ -68,6 +69,7 @@ def credit_episodes(
     :func:`apportion.assign`.
     """
     check_word(states, States, "states")
+    check_installed("verifiers", TESTED["verifiers"], "apportion's plug-in")
     return _write(EPISODES, choose(EPISODES, method, options), episodes, states, rng)
 
 
@@ -128,9 +130,11 @@ def _write(place: Place, chosen: Chosen, episodes: Sequence[Any], states: States
                 continue
             handed = trace.info.get(FIELD) or {}
             scored = any(r is not None for r in trace.rewards.values()) or "turn_reward" in handed
-            (read if scored else unscored).append((trace, _rollout(episode, trace, handed, states)))
+            (read if scored else unscored).append((trace, read_trace(episode, trace, handed, states)))
     company = in_company(chosen, *groups_of([rollout for _, rollout in read]))
     used = [pair for pair, stays in zip(read, company, strict=True) if stays]
+    for trace, rollout in used:
+        check_one_text(chosen, rollout.name, trace.nodes)
     alone = [pair for pair, stays in zip(read, company, strict=True) if not stays]
     credit = credited(place, chosen, pack([rollout for _, rollout in used]), rng) if used else None
     at = 0
@@ -156,45 +160,3 @@ def _assign(nodes: Sequence[Any], token: Float, kept: Any, at: int) -> int:
             if not whole:
                 node.loss_weights = {**(node.loss_weights or {}), "rl": kept[here].astype(float).tolist()}
     return at
-
-
-def _rollout(episode: Any, trace: Any, handed: Mapping[str, Any], states: States) -> Rollout:
-    """A turn per sampled message, with what was shown since the one before; what follows the last belongs to it."""
-    name = f"trace {trace.id}"
-    turns: list[Turn] = []
-    shown: list[Turn] = []
-    seen: list[Any] = []
-    for k, node in enumerate(trace.nodes):
-        if any(node.mask) and not node.sampled:
-            raise BatchError(f"{name}, node {k}: it was not sampled, but its mask claims tokens of the policy")
-        written = {"logp": node.logprobs, "ref_logp": node.reference_logprobs, "entropy": node.entropies}
-        part = turn(f"{name}, node {k}", node.token_ids, node.mask, **(written if node.sampled else {}))
-        shown.append(part)
-        if node.sampled:
-            turns.append(_whole(shown, part))
-            seen.append(turns[-1].ids[~turns[-1].action].tobytes())
-            shown = []
-    if shown and turns:
-        seen.append(np.concatenate([t.ids for t in shown]).tobytes())
-        turns[-1] = _whole([turns[-1], *shown], turns[-1])
-    group = episode.group.id if episode.group is not None else (episode.task.key or episode.task.hash)
-    if group is None:
-        raise BatchError(
-            f"episode {episode.id} has neither a group nor a task key: whose rollouts it is compared with is not known"
-        )
-    return Rollout(
-        name,
-        turns,
-        outcome=float(trace.reward),
-        group=group,
-        agent=trace.agent.name,
-        episode=episode.id,
-        truncated=bool(trace.is_truncated),
-        state=seen if states == "shown" else handed.get("state"),
-        turn_reward=handed.get("turn_reward"),
-    )
-
-
-def _whole(parts: Sequence[Turn], wrote: Turn) -> Turn:
-    ids, action = (np.concatenate([getattr(p, name) for p in parts]) for name in ("ids", "action"))
-    return Turn(ids, action, wrote.logp, wrote.ref_logp, wrote.entropy)

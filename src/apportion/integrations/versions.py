@@ -26,6 +26,15 @@ def check_version(package: str, tested: tuple[str, str], plug_in: str) -> str:
     return found
 
 
+def check_installed(package: str, tested: tuple[str, str], plug_in: str) -> None:
+    """:func:`check_version`, where the package is there: what it recorded may be read without it."""
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return
+    check_version(package, tested, plug_in)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     """(1, 16, 0) of "1.16.0"; a pre-release counts as its release."""
     return tuple(int(n) for n in re.findall(r"\d+", re.split(r"(?:a|b|rc|\.dev|\+)", text)[0]))
