@@ -191,6 +191,48 @@ def test_a_model_that_is_in_training_is_asked_without_dropout_and_left_in_traini
         assert not one.get_input_embeddings().training
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nothing_is_drawn_from_broken_logits_but_words_of_no_chance_are_left_out(
+    stubborn: Any, temperature: float, value: float
+) -> None:
+    def draw(broken: Any) -> set[int]:
+        read = Prefix(broken, text(2, 9))
+        how: dict[str, Any] = {"max_new_tokens": 2, "stop": [], "rng": np.random.default_rng(0), "temperature": temperature}
+        return {t for new in read.generate([7] * 300, **how)[0] for t in new}
+
+    masked = copy.deepcopy(stubborn)
+    word = next(iter(draw(masked)))
+    with torch.no_grad():
+        masked.lm_head.bias[word] = -np.inf
+    assert word not in draw(masked)
+    with torch.no_grad():
+        masked.lm_head.bias[word] = value
+    with pytest.raises(OptionError, match="after the first 7 tokens and 0 new ones nothing can be drawn"):
+        draw(masked)
+
+
+def test_broken_logits_are_found_where_they_begin_and_named_by_trajectory(stubborn: Any) -> None:
+    class Breaks:
+        """As the model until it has read a text and been asked twice more."""
+
+        calls = 0
+
+        def __call__(self, module: Any, given: Any, out: Any) -> Any:
+            self.calls += 1
+            if self.calls == 3:
+                out.logits = out.logits.clone()
+                out.logits[1] = torch.nan
+            return out
+
+    model = copy.deepcopy(stubborn)
+    model.register_forward_hook(Breaks())
+    batch = answers().with_columns(trajectory=["x", "y"])
+    sampler = HFSampler(model, lambda i, w, e: 0.0, max_new_tokens=6, stop=[])
+    with pytest.raises(OptionError, match=r"trajectory 0 \('x'\), after the first 5 tokens and 2 new ones nothing can be drawn"):
+        sampler.continuations(batch, np.array([0, 1, 4]), 1, np.random.default_rng(0), axis="step_prefix")
+
+
 # --- batches -----------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +317,42 @@ def test_prefixes_that_need_an_environment_are_refused_before_any_work(model: An
     bare = ap.Batch.from_turns([[2, 2]], outcome=[1.0], ids=np.array(text(8, 4)))
     with pytest.raises(OptionError, match="no token stands before"):
         sampler.continuations(bare, np.array([0]), 1, np.random.default_rng(0))
+
+
+def test_what_cannot_be_gone_on_with_is_refused_before_the_model_is_asked(model: Any) -> None:
+    def reward(i: int, whole: Any, ended: bool) -> float:
+        raise AssertionError("asked")
+
+    def ask(batch: ap.Batch, prefixes: list[int], n: int = 4) -> Any:
+        return HFSampler(model, reward, n, stop=[1]).continuations(batch, np.array(prefixes), 1, np.random.default_rng(0))
+
+    foreign = np.array(text(6, 18))
+    foreign[13] = 1000
+    with pytest.raises(
+        OptionError, match=rf"trajectory 1 \(1\), token 4: id 1000, but LlamaForCausalLM knows 0 to {VOCABULARY - 1}"
+    ):
+        ask(answers().with_columns(ids=foreign), [0])
+    chats = [[{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]] * 2
+    with pytest.raises(OptionError, match="hashes of words"):
+        ask(ap.Batch.from_messages(chats, outcome=[1.0, 0.0]), [0])
+    with pytest.raises(OptionError, match=r"prefixes\[1\] = 3: trajectory 1 is finished there: leave the last prefix out"):
+        ask(answers(), [2, 3])
+    over = r"prefixes\[0\] = 0: 3 tokens stand before it, and with max_new_tokens = 254 .* positions for 256, .* at most 253 fit"
+    with pytest.raises(OptionError, match=over):
+        ask(answers(), [0], 254)
+
+
+def test_an_answer_that_was_cut_off_goes_on_from_its_end_and_positions_are_used_to_the_last(model: Any) -> None:
+    batch, seen = answers().with_columns(truncated=[False, True]), []
+
+    def reward(i: int, whole: Any, ended: bool) -> float:
+        seen.append((i, len(whole)))
+        return 0.0
+
+    HFSampler(model, reward, 247, stop=[]).continuations(batch, np.array([3]), 1, np.random.default_rng(0))
+    assert seen == [(1, 256)]
+    with pytest.raises(OptionError, match="trajectory 0 is finished"):
+        HFSampler(model, reward, 4, stop=[]).continuations(batch, np.array([3, 1]), 1, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("wrong", [{"max_new_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}])

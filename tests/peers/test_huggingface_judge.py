@@ -134,6 +134,29 @@ def test_what_cannot_be_asked_is_refused_before_any_work(model: Any, batch: ap.B
         HFJudge(model, Letters(), questions=["t", "x" * 600, "t"]).score(batch, "step", rng)
 
 
+def test_token_ids_that_its_tokenizer_did_not_make_are_refused_before_they_are_decoded(model: Any, batch: ap.Batch) -> None:
+    class Named(Letters):
+        name_or_path = "own"
+
+        def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:
+            return super().decode([i + 1 for i in ids])  # other words
+
+    rng = np.random.default_rng(0)
+    chats = [[{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]] * 2
+    words = ap.Batch.from_messages(chats, outcome=[1.0, 0.0])
+    judge = HFJudge(model, Named(), questions=["t", "t"])
+    for rubric in (None, RUBRIC):
+        with pytest.raises(OptionError, match="hashes of words"):
+            judge.score(words, "turn", rng, rubric=rubric)
+        ids = np.frombuffer(b"onetwo" * 2, dtype=np.uint8).astype(np.int64)
+        theirs = ap.Batch.from_turns([[6]] * 2, outcome=[1.0, 0.0], ids=ids, text=["onetwo"] * 2, meta={"tokenizer": "theirs"})
+        with pytest.raises(OptionError, match=r"by the tokenizer 'theirs'; by the given one \('own'\) they read otherwise: give"):
+            judge.score(theirs, "turn", rng, rubric=rubric)
+        with pytest.raises(OptionError, match="token 2: id 256, but LlamaForCausalLM knows 0 to 255"):
+            judge.score(theirs.with_columns(ids=np.where(np.arange(12) == 2, 256, ids)), "turn", rng, rubric=rubric)
+    assert np.isfinite(judge.score(theirs.with_columns(ids=None), "turn", rng).values).all()  # the text itself is read
+
+
 def test_logits_that_are_no_numbers_are_an_error_with_their_place(model: Any, batch: ap.Batch) -> None:
     with torch.no_grad():
         broken = transformers.LlamaForCausalLM(model.config).eval()

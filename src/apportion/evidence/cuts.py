@@ -49,3 +49,17 @@ def answer_cuts(batch: Batch, prefixes: Array, axis: Axis, who: str) -> tuple[Ar
         i = int(np.argmax(empty))
         raise OptionError(f"prefixes[{i}] = {int(prefixes[i])}: no token stands before it; a batch needs its prompt's tokens")
     return cuts, owner
+
+
+def unfinished(batch: Batch, prefixes: Array, axis: Axis) -> None:
+    """Refuse prefixes that are the end of a trajectory, after which nothing is earned, unless it was cut off there."""
+    owner = batch.within(axis, "trajectory")[prefixes]
+    done = prefix_tokens(batch, axis)[prefixes] == batch.offsets("trajectory")[owner + 1]
+    if batch.truncated is not None:
+        done &= ~batch.truncated[owner]
+    if done.any():
+        i = int(np.argmax(done))
+        raise OptionError(
+            f"prefixes[{i}] = {int(prefixes[i])}: trajectory {int(owner[i])} is finished there: leave the last prefix out "
+            f"(or, where it was cut off and is to go on, say so in truncated=)"
+        )

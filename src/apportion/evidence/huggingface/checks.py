@@ -24,11 +24,6 @@ def token_ids(model: Any, batch: Batch, tokenizer: Any = None) -> Array:
             "the batch's ids are hashes of words, made because no tokenizer was given: "
             "Batch.from_messages(..., tokenizer=...) with the model's own"
         )
-    name = getattr(tokenizer, "name_or_path", None)
-    if made_by and name and made_by != name and not _comes_back(batch, tokenizer):
-        raise OptionError(
-            f"the batch's ids were made by the tokenizer {made_by!r}; by the given one ({name!r}) they read otherwise"
-        )
     size = model.get_input_embeddings().num_embeddings
     wrong = (ids < 0) | (ids >= size)
     if wrong.any():
@@ -36,6 +31,12 @@ def token_ids(model: Any, batch: Batch, tokenizer: Any = None) -> Array:
         raise OptionError(
             f"{_place(batch, t)}: id {int(ids[t])}, but {type(model).__name__} knows 0 to {size - 1}: "
             f"were the ids made by another model's tokenizer?"
+        )
+    name = getattr(tokenizer, "name_or_path", None)
+    if made_by and name and made_by != name and not _comes_back(batch, tokenizer):
+        raise OptionError(
+            f"the batch's ids were made by the tokenizer {made_by!r}; by the given one ({name!r}) they read otherwise: "
+            "give the tokenizer they were made by, with its model"
         )
     return ids
 
@@ -56,10 +57,16 @@ def _letters(text: str) -> str:
     return "".join(c for c in text.casefold() if c.isalnum())
 
 
+def positions(model: Any) -> int | None:
+    """How many tokens the model can tell the places of; None where its configuration names no end."""
+    config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
+    found: int | None = getattr(config, "max_position_embeddings", None)
+    return found
+
+
 def texts(model: Any, given: Sequence[Sequence[int]], what: str) -> None:
     """Refuse texts the model has no positions for (``what`` names one: "trajectory"), and ids it has no embedding for."""
-    config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
-    most, size = getattr(config, "max_position_embeddings", None), model.get_input_embeddings().num_embeddings
+    most, size = positions(model), model.get_input_embeddings().num_embeddings
     for i, text in enumerate(given):
         if most is not None and len(text) > most:
             raise OptionError(f"{what} {i} has {len(text)} tokens, {type(model).__name__} has positions for {most}: shorten it")

@@ -54,6 +54,8 @@ class HFJudge:
 
     def score(self, batch: Batch, unit: Axis, rng: np.random.Generator, *, rubric: Rubric | None = None) -> Asked:
         """One score per unit."""
+        if batch.ids is not None:  # else the text is read
+            checks.token_ids(self.model, batch, self.tokenizer)
         logp = self._plain(batch, unit) if rubric is None else self._lettered(batch, unit, rubric)
         checks.finite(batch, logp.max(axis=1), batch.offsets(unit)[:-1], "the log-probability of the judge's answer")
         values: Float = np.tanh((logp[:, 0] - logp[:, 1]) / 2)  # P(Yes) - P(No), of the two

@@ -78,7 +78,8 @@ class Prefix:
     ) -> tuple[list[list[int]], list[bool]]:
         """One continuation after each cut, and whether it ended by itself (with a ``stop`` token, which is part of it).
 
-        temperature 0 takes the likeliest token; a cut that stands k times gets k draws.
+        temperature 0 takes the likeliest token; a cut that stands k times gets k draws. Raises OptionError where the logits
+        leave nothing to draw from.
         """
         found: list[list[int]] = []
         ended: list[bool] = []
@@ -102,7 +103,14 @@ class Prefix:
         live, cache = list(range(len(cuts))), self._fresh(len(cuts))
         logits = self.logits[torch.tensor(list(cuts), device=self.logits.device) - 1]
         for step in range(most):
-            token = _drawn(logits, temperature, top_p, draw)
+            logits = _warped(logits, temperature, top_p)
+            broken = (~logits.logsumexp(dim=-1).isfinite()).nonzero()  # single words of no chance (-inf) are none
+            if len(broken):
+                raise OptionError(
+                    f"after the first {cuts[live[int(broken[0])]]} tokens and {step} new ones nothing can be drawn: the model's "
+                    "logits are broken there (overflow in half precision, or weights that are not finite)"
+                )
+            token = logits.argmax(dim=-1) if temperature == 0 else _drawn(logits, draw)
             for row, t in zip(live, token.tolist(), strict=True):
                 texts[row].append(t)
                 ended[row] = t in stop
@@ -150,18 +158,22 @@ class Prefix:
                 raise OptionError(f"cuts[{i}] = {cut}: expected 1 to {self.length}, the tokens that stand before what is written")
 
 
-def _drawn(logits: Any, temperature: float, top_p: float, draw: Any) -> Any:
-    """A token of each row, by the warpers of transformers."""
-    import torch
+def _warped(logits: Any, temperature: float, top_p: float) -> Any:
+    """By the warpers of transformers; as they are where the likeliest token is taken."""
     from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
-    if temperature == 0:
-        return logits.argmax(dim=-1)
     none: Any = None
-    if temperature != 1:
+    if temperature not in (0, 1):
         logits = TemperatureLogitsWarper(temperature)(none, logits)
-    if top_p < 1:
+    if temperature != 0 and top_p < 1:
         logits = TopPLogitsWarper(top_p)(none, logits)
+    return logits
+
+
+def _drawn(logits: Any, draw: Any) -> Any:
+    """A token of each row."""
+    import torch
+
     # one number a row, looked up in the running sum: torch.multinomial draws one for every word of the vocabulary
     below = torch.softmax(logits, dim=-1).double().cumsum(dim=-1)
     dice = torch.rand(len(logits), 1, generator=draw, dtype=torch.float64).to(logits.device)
