@@ -22,4 +22,6 @@ class EndpointAuthor:
         reply = self.endpoint.ask([{"role": "user", "content": request}], sample=int(rng.integers(2**31)))
         if reply.finish == "length":
             raise EndpointError("the answer was cut off: raise max_tokens in the endpoint's sampling")
+        if not reply.whole:
+            raise EndpointError(f"the answer was withheld ({reply.finish}): {reply.text!r:.60} is not what the model would write")
         return reply.text, Bill(generated=float(reply.written), judge_calls=1.0)

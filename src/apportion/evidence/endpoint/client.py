@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ApportionError, OptionError
+from .deadline import http_client
 from .limit import Limit, Spent
 
 Message = Mapping[str, str]
 #: What is asked: a chat, or a text to be gone on with.
 Question = Sequence[Message] | str
 Watch = Callable[[int, int], None]
+#: Why an answer ended that is not what the model would have said; only then may it be empty.
+NOT_WHOLE = ("length", "content_filter", "refusal")
 
 
 class EndpointError(ApportionError, RuntimeError):
@@ -30,7 +33,9 @@ class EndpointError(ApportionError, RuntimeError):
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. ``finish``: why it ended ("length": it was cut off). ``cached``: it cost nothing this time."""
+    """An answer. ``finish``: why it ended, as the server says ("stop", "length" …), or "refusal". ``cached``: it cost nothing
+    this time. ``whole``: it ended by itself; else it was cut off or withheld, and the text is a part of it, or empty.
+    """
 
     text: str
     finish: str | None
@@ -38,14 +43,18 @@ class Reply:
     written: int
     cached: bool = False
 
+    @property
+    def whole(self) -> bool:
+        return self.finish not in NOT_WHOLE
+
 
 class Endpoint:
     """One model behind ``base_url`` (with its ``/v1``).
 
     key: default: the environment's OPENAI_API_KEY, "none" where there is none. sampling: temperature, top_p, max_tokens
-    and whatever else the endpoint takes with each request. concurrency: requests at a time. timeout: seconds for one
-    request. retries: of a request that timed out, was refused for load (429) or met a broken server (5xx). cache: a folder,
-    or None to keep nothing.
+    and whatever else the endpoint takes with each request. concurrency: requests at a time. timeout: seconds in which one
+    try of a request must be answered wholly (see :mod:`.deadline`). retries: of a request that timed out, was refused for
+    load (429) or met a broken server (5xx). cache: a folder, or None to keep nothing.
 
     Raises OptionError where the package is missing or a number makes no sense, before anything is sent.
     """
@@ -76,7 +85,9 @@ class Endpoint:
         self.base_url, self.model, self.sampling = base_url, model, dict(sampling or {})
         self.concurrency, self.limit, self.spent = concurrency, limit or Limit(), Spent()
         given = key or os.environ.get("OPENAI_API_KEY") or "none"
-        self._client = openai.OpenAI(base_url=base_url, api_key=given, timeout=timeout, max_retries=retries)
+        self._client = openai.OpenAI(
+            base_url=base_url, api_key=given, timeout=timeout, max_retries=retries, http_client=http_client(timeout)
+        )
         # JSON, not pickle: nothing in the folder can run
         self._cache = None if cache is None else diskcache.Cache(str(cache), disk=diskcache.JSONDisk, eviction_policy="none")
 
@@ -90,11 +101,13 @@ class Endpoint:
                 self.spent.cached += 1
             return Reply(**known, cached=True)
         self._within()
-        reply = self._send(request)
+        reply, counted = self._send(request)
         with self.spent.lock:
             self.spent.calls += 1
             self.spent.read += reply.read
             self.spent.written += reply.written
+            self.spent.uncounted += not counted
+        self._counts()
         if self._cache is not None:
             self._cache.set(name, {"text": reply.text, "finish": reply.finish, "read": reply.read, "written": reply.written})
         return reply
@@ -131,7 +144,15 @@ class Endpoint:
                 raise
         return [job.result() for job in jobs]
 
+    def _counts(self) -> None:
+        if self.limit.tokens is not None and self.spent.uncounted:
+            raise EndpointError(
+                f"{self.base_url}: its answer reports no usage, so that limit: tokens = {self.limit.tokens:,} cannot be kept; "
+                "limit calls= instead, with max_tokens"
+            )
+
     def _within(self) -> None:
+        self._counts()
         with self.spent.lock:
             used = {"calls": self.spent.calls, "tokens": self.spent.read + self.spent.written}
         for name, value in used.items():
@@ -139,7 +160,8 @@ class Endpoint:
             if most is not None and value >= most:
                 raise EndpointError(f"the limit of {most:,} {name} is reached; raise limit= to go on")
 
-    def _send(self, request: Mapping[str, Any]) -> Reply:
+    def _send(self, request: Mapping[str, Any]) -> tuple[Reply, bool]:
+        """The answer, and whether the server said what it read and wrote."""
         import openai
 
         try:
@@ -150,13 +172,12 @@ class Endpoint:
         except ValueError as error:  # a body that is no JSON
             raise EndpointError(f"{self.base_url}: its answer cannot be read: {_short(error)}") from None
         choices = getattr(got, "choices", None)
-        text = _text(choices[0]) if choices else None
+        text, finish = _said(choices[0]) if choices else (None, None)
         if not isinstance(text, str):
             raise EndpointError(f"{self.base_url}: its answer holds no text: {_short(got)}")
-        usage = getattr(got, "usage", None)
-        read, written = (int(getattr(usage, n, 0) or 0) for n in ("prompt_tokens", "completion_tokens"))
-        finish = getattr(choices[0], "finish_reason", None) if choices else None
-        return Reply(text, finish, read, written)
+        counts = [getattr(getattr(got, "usage", None), n, None) for n in ("prompt_tokens", "completion_tokens")]
+        read, written = (int(n or 0) for n in counts)
+        return Reply(text, finish, read, written), all(isinstance(n, int) for n in counts)
 
 
 def _plain(question: Question) -> dict[str, Any]:
@@ -164,10 +185,13 @@ def _plain(question: Question) -> dict[str, Any]:
     return {"prompt": question} if isinstance(question, str) else {"messages": [dict(m) for m in question]}
 
 
-def _text(choice: Any) -> Any:
-    """What a chat or a text was answered with."""
-    message = getattr(choice, "message", None)
-    return getattr(choice, "text", None) if message is None else getattr(message, "content", None)
+def _said(choice: Any) -> tuple[Any, str | None]:
+    """What a chat or a text was answered with, and why it ended; "" where the reason leaves nothing to be said."""
+    message, finish = getattr(choice, "message", None), getattr(choice, "finish_reason", None)
+    text = getattr(choice, "text", None) if message is None else getattr(message, "content", None)
+    if text is None and getattr(message, "refusal", None):
+        finish = "refusal"
+    return ("" if text is None and finish in NOT_WHOLE else text), finish
 
 
 def _short(value: object) -> str:

@@ -29,7 +29,7 @@ class EndpointJudge:
     trajectory in words; default: what stands before its first unit. decode: token ids -> text, needed for units finer
     than turns. watch: called with (answers, of all).
 
-    An answer that is not what was asked for, or was cut off, is NaN for all its units; nothing is guessed.
+    An answer that is not what was asked for, was cut off, refused or withheld is NaN for all its units; nothing is guessed.
     ``unparsed`` holds such answers of the last call, to look at. Tokens read and written stand in ``endpoint.spent``;
     the bill counts judge calls, those answered from the cache too, since the method needs them.
     """
@@ -62,7 +62,7 @@ class EndpointJudge:
         values = np.full(batch.count(unit), np.nan)
         self.unparsed = []
         for (part, _), reply in zip(asked, replies, strict=True):
-            found = None if reply.finish == "length" else scores(reply.text, part.size, levels)
+            found = scores(reply.text, part.size, levels) if reply.whole else None
             if found is None:
                 self.unparsed.append(reply.text)
             else:

@@ -12,7 +12,8 @@ from ...errors import OptionError
 class Limit:
     """What may be spent in the life of an :class:`Endpoint`; None is no limit. Answers from the cache cost nothing.
 
-    calls: requests that were answered. tokens: read and written. Requests already on their way when a limit is reached are
+    calls: requests that were answered. tokens: read and written; a server that does not report them (``usage``) is refused
+    at its first answer, since the limit could not be kept. Requests already on their way when a limit is reached are
     paid for: at most ``concurrency`` of them.
     """
 
@@ -28,10 +29,11 @@ class Limit:
 
 @dataclass
 class Spent:
-    """What was asked of the endpoint so far."""
+    """What was asked of the endpoint so far. uncounted: answers whose tokens the server did not say; they are not in the sums."""
 
     calls: int = 0
     read: int = 0
     written: int = 0
     cached: int = 0
+    uncounted: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

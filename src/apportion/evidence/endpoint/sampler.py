@@ -35,7 +35,8 @@ class EndpointSampler:
     others: a restore by re-fed text (``provenance``).
 
     endpoint: with ``max_tokens`` and the policy's temperature in its ``sampling``. reward: what a finished answer earns;
-    NaN: no verdict. decode: token ids -> text, special tokens included where the form is "text".
+    NaN: no verdict. decode: token ids -> text, special tokens included where the form is "text", save one that the server's
+    tokenizer puts before every text by itself (else it stands there twice; docs/evidence.md).
 
     form: "text" sends the prefix, special tokens and all, to /completions. "chat" sends messages: ``prompts``, those that
     each trajectory began with, and what the policy wrote before the cut as the assistant's last message. A server must
@@ -77,7 +78,7 @@ class EndpointSampler:
         replies = self._asked(asked, [self.form == "chat" and bool(own) for own in written], int(rng.integers(2**31)))
         self._doubt([reply.text for reply in replies], k)
         paid = [
-            self.reward(int(i), own + reply.text, reply.finish != "length")
+            self.reward(int(i), own + reply.text, reply.whole)
             for i, own, reply in zip(np.repeat(owner, k), written, replies, strict=True)
         ]
         bill = Bill(generated=float(sum(r.written for r in replies)), scored=float(sum(r.read for r in replies)))
