@@ -82,7 +82,7 @@ def select(
 
     with progress("weighing what was measured"):
         found = answer(profile, measured())
-    found["next"] = _next(found)
+    found["next"] = _next(found, profile.K)
     if as_json:
         typer.echo(json.dumps(found, indent=1))
         return
@@ -116,42 +116,26 @@ def _profile(given: Mapping[str, str], file: Path | None) -> Any:
     return made
 
 
-def _next(found: Mapping[str, Any]) -> dict[str, str] | None:
+def _next(found: Mapping[str, Any], k: int | None) -> dict[str, Any] | None:
     """What to type for the first measured candidate: our call, and the line of each trainer or why it has none."""
+    from ..bench.knobs import entrant
+    from .select_lines import lines
+
     best = next(iter(found["measured"]["candidates"]), None)
-    return None if best is None else {"method": best["method"], "code": best["code"], **lines(best["method"])}
-
-
-def lines(id_: str) -> dict[str, str]:
-    """How trainers are told to use a method; "no: ..." where one cannot."""
-    from ..integrations.trl.start import dishonoured, feeding, ways_to_feed
-    from ..integrations.verl.table import alone, in_mode
-    from ..registry import get
-
-    spec = get(id_)
-    verl = f"algorithm.adv_estimator=apportion/{id_}"
-    if not alone(spec).startswith("yes"):
-        how = in_mode(spec)
-        ways = how.removeprefix("yes").strip(": ")
-        verl = f"{verl} trainer.v1.trainer_mode=apportion{f'  ({ways})' if ways else ''}" if how.startswith("yes") else how
-    lacks = feeding(id_, {})
-    ways_in = ways_to_feed(lacks) if lacks.evidence else []
-    why = f"TRL has no {' and no '.join(lacks.columns)}" if lacks.columns else dishonoured(spec)
-    if not why and lacks.evidence and not ways_in:
-        why = lacks.why_not
-    options = f", credit_options={ways_in[0]}" if ways_in else ""
-    trl = f"no: {why}" if why else f'CreditGRPOTrainer(..., credit="{id_}"{options})'
-    return {"verl": verl.replace("`", ""), "trl": trl.replace("`", ""), "explain": f"apportion explain {id_}"}
+    if best is None:
+        return None
+    names = {name: best[name] for name in ("method", "entrant", "code")}
+    return {**names, **lines(entrant(best["entrant"]), k), "explain": f"apportion explain {best['method']}"}
 
 
 def _table(which: str, as_json: bool) -> None:
     from ..bench.selection import measured
-    from . import select_show
+    from . import select_tables
 
-    pairs, compared = (select_show.pair_rows(), None) if which == "pairs" else ([], measured.compared())
+    pairs, compared = (select_tables.pair_rows(), None) if which == "pairs" else ([], measured.compared())
     if as_json:
         typer.echo(json.dumps(pairs or compared, indent=1))
     elif compared is None:
-        select_show.show_pairs(pairs)
+        select_tables.show_pairs(pairs)
     else:
-        select_show.show_compared(compared)
+        select_tables.show_compared(compared)

@@ -24,27 +24,39 @@ def show(found: Mapping[str, Any], every: bool = False) -> None:
         _heading(console, "Where they disagree")
         for one in found["disagreements"]:
             places = "; ".join(f"the {p['tree']} has it for {p['when']}" for p in one["elsewhere"])
-            _say(console, f"{one['method']}: named here by the {' and the '.join(one['named_by'])}; {places}")
+            say(console, f"{one['method']}: named here by the {' and the '.join(one['named_by'])}; {places}")
     _measured(console, found["measured"], every)
     if found["next"]:
         _heading(console, "Next")
         for name, what in (("code", "python"), ("verl", "verl"), ("trl", "TRL"), ("explain", "shell")):
-            _say(console, f"{what:7}{found['next'][name]}")
+            _line(console, what, found["next"][name])
+
+
+def _line(console: Console, what: str, line: str | Mapping[str, str | None]) -> None:
+    """A command in one piece, to be copied; what is to be said of it stands below, or in its place where there is none."""
+    command, note = (line, None) if isinstance(line, str) else (line["command"], line["note"])
+    if command is None:
+        say(console, f"{what:7}no: {note}")
+        return
+    console.print(f"  {what:7}{command}", markup=False, highlight=False, soft_wrap=True)
+    if note is not None:
+        below = textwrap.wrap(note, console.width - 11, break_on_hyphens=False)
+        console.print("\n".join(f"         # {part}" for part in below), markup=False, highlight=False, soft_wrap=True)
 
 
 def _tree(console: Console, tree: Mapping[str, Any]) -> None:
     _heading(console, f"{tree['title']} ({tree['source']}; {tree['version']})")
     for step in tree["trace"]:
-        _say(console, f"{step['question']}  {step['said']}  [{step['source']}]")
+        say(console, f"{step['question']}  {step['said']}  [{step['source']}]")
     for one in tree["open"]:
-        _say(console, f"not answered: {one['question']}  {'; '.join(one['answer'])}")
+        say(console, f"not answered: {one['question']}  {'; '.join(one['answer'])}")
     for one in tree["gaps"]:
-        _say(console, f"nothing in it fits these answers: {one['question']}")
+        say(console, f"nothing in it fits these answers: {one['question']}")
     for leaf in tree["leaves"]:
-        _say(console, f"leaf: {leaf['title']}" + (f"  ({leaf['note']})" if leaf["note"] else ""))
+        say(console, f"leaf: {leaf['title']}" + (f"  ({leaf['note']})" if leaf["note"] else ""))
     if not tree["candidates"]:
         return
-    table = _plain_table("candidate", "runs for you", "needs", "cost of a rollout's credit")
+    table = plain_table("candidate", "runs for you", "needs", "cost of a rollout's credit")
     for c in tree["candidates"]:
         free = "yes" if c["runs"] else "no: " + "; ".join(c["why_not"])
         table.add_row(c["method"], free, ", ".join(c.get("needs", [])) or "-", _bill(c))
@@ -67,7 +79,7 @@ def _measured(console: Console, found: Mapping[str, Any], every: bool) -> None:
     _heading(console, "Measured: what you can provide, in the order of what it was worth nearest to you")
     rows = found["candidates"] if every else found["candidates"][:SHOWN]
     if rows:
-        table = _plain_table("entrant", "worth", "95 %", "by", "needs", "cost of a rollout's credit", numbers=("worth", "95 %"))
+        table = plain_table("entrant", "worth", "95 %", "by", "needs", "cost of a rollout's credit", numbers=("worth", "95 %"))
         for r in rows:
             worth = r["worth"]
             mark = "=" if r["tied_with_first"] else " "
@@ -77,22 +89,22 @@ def _measured(console: Console, found: Mapping[str, Any], every: bool) -> None:
                 r["entrant"] + stand,
                 f"{_factor(worth['value'])} {mark}",
                 span,
-                "+".join(r["by"]),
+                ", ".join(r["by"]),
                 ", ".join(r["needs"]) or "-",
                 _bill(r),
             )
         console.print(table)
-        _say(console, "worth: RLOO's cost to 80 % of the attainable return over the method's; = not told apart from the first")
+        say(console, "worth: RLOO's cost to 80 % of the attainable return over the method's; = not told apart from the first")
         short = found["drawn_on"]
         if short["never"]:
             where = f"training never got there in {short['never']} of the {short['trained']} pairs of entrant and task here"
-            _say(console, f"{where}: cost is drawn on in a straight line there, from the share of the way come")
+            say(console, f"{where}: cost is drawn on in a straight line there, from the share of the way come")
         if any(r["stands_in"] for r in rows):
-            _say(console, "*: a simulated judge of 80 % accuracy stands for yours")
+            say(console, "*: a simulated judge of 80 % accuracy stands for yours")
         if len(rows) < len(found["candidates"]):
-            _say(console, f"{len(found['candidates']) - len(rows)} more with --all")
+            say(console, f"{len(found['candidates']) - len(rows)} more with --all")
     else:
-        _say(console, "nothing that was measured runs on what you have")
+        say(console, "nothing that was measured runs on what you have")
     _distance(console, found)
     _fell_out(console, found["out"], every)
 
@@ -103,9 +115,9 @@ def _distance(console: Console, found: Mapping[str, Any]) -> None:
     near = found["near"][0]
     terms = ", ".join(f"{name} {value:g}" for name, value in near["terms"].items()) or "nothing you said differs"
     where = "outside of what was measured" if found["outside"] else "near what was measured"
-    _say(console, f"your setting is {where}: distance {near['distance']:g} from {near['task']} ({terms}); above 1 is outside")
+    say(console, f"your setting is {where}: distance {near['distance']:g} from {near['task']} ({terms}); above 1 is outside")
     if found["not_said"]:
-        _say(console, f"not said, so not counted in the distance: {', '.join(found['not_said'])}")
+        say(console, f"not said, so not counted in the distance: {', '.join(found['not_said'])}")
 
 
 def _fell_out(console: Console, out: Sequence[Mapping[str, Any]], every: bool) -> None:
@@ -114,7 +126,7 @@ def _fell_out(console: Console, out: Sequence[Mapping[str, Any]], every: bool) -
         for why in one["why"] if every else one["why"][:1]:
             by_reason.setdefault(_kind(why), []).append(one["entrant"])
     for why, names in by_reason.items():
-        _say(console, f"out, {why}: {', '.join(names)}")
+        say(console, f"out, {why}: {', '.join(names)}")
 
 
 def _kind(why: str) -> str:
@@ -126,54 +138,8 @@ def _factor(x: float | None) -> str:
     return "-" if x is None else f"{x:.3g}" if x < 1000 else f"{x:,.0f}"
 
 
-def pair_rows() -> list[dict[str, Any]]:
-    """Known pairs with what each tree says of them."""
-    from ..survey.pairs import pairs
-
-    return [
-        {"benchmark": p.benchmark, "method": p.method, "profile": p.profile.said(), "hits": dict(p.hits()), "note": p.note}
-        for p in pairs()
-    ]
-
-
-def show_pairs(rows: Sequence[Mapping[str, Any]]) -> None:
-    """A row per pair, a column per tree."""
-    from .bench_tasks import stdout
-
-    names = list(rows[0]["hits"])
-    table = _plain_table("benchmark", "method", *names, "read as")
-    for r in rows:
-        table.add_row(r["benchmark"], r["method"], *("hit" if r["hits"][n] else "miss" for n in names), r["note"])
-    console = stdout()
-    console.print(table)
-    _say(console, "; ".join(f"{n}: {sum(r['hits'][n] for r in rows)} of {len(rows)}" for n in names))
-
-
-def show_compared(found: Any) -> None:
-    """A row per selector."""
-    from ..bench.selection.said import compared_text
-    from .bench_tasks import stdout
-
-    console = stdout()
-    names = ("first within 10 %", "best of 4", "cost, best is 1", "nothing runs")
-    table = _plain_table("selector", *names, numbers=names)
-    for r in found["rows"]:
-        silent = "-" if r["silent"] is None else f"{100 * r['silent']:.0f} %"
-        table.add_row(r["selector"], _share(r["first"]), _share(r["best"]), _times(r["excess"]), silent)
-    console.print(table)
-    for line in compared_text(found):
-        _say(console, line)
-
-
-def _share(e: Mapping[str, float] | None) -> str:
-    return "-" if e is None else f"{100 * e['value']:.0f} % ({100 * e['low']:.0f} to {100 * e['high']:.0f})"
-
-
-def _times(e: Mapping[str, float] | None) -> str:
-    return "-" if e is None else f"{e['value']:.3g} ({e['low']:.3g} to {e['high']:.3g})"
-
-
-def _plain_table(*names: str, numbers: Sequence[str] = ()) -> Any:
+def plain_table(*names: str, numbers: Sequence[str] = ()) -> Any:
+    """A table whose cells fold; ``numbers``: columns that stand to the right."""
     from rich import box
     from rich.table import Table
 
@@ -187,6 +153,7 @@ def _heading(console: Console, text: str) -> None:
     console.print(f"\n{text}", style="bold", markup=False, highlight=False)
 
 
-def _say(console: Console, text: str) -> None:
+def say(console: Console, text: str) -> None:
+    """A sentence, wrapped under itself."""
     lines = textwrap.wrap(text, console.width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -65,7 +65,8 @@ def smallest(
     """The method's result on its smallest batch with these options, so that wrong ones fail before any rollout.
 
     limit: the generation limit the trainer is set to. brings: the columns its batches can hold (None:
-    any). One of them that only these options ask for is filled with zeros (a group: one of all); another is missing here already.
+    any). One of them that only these options ask for is filled with zeros (a group: one of all), evidence that only they ask
+    for likewise; another column is missing here already.
     """
     batch, given = spec.smallest_call()
     batch = batch.with_columns(limit=batch.limit or limit or batch.n_tokens, layout=batch.layout or plain_layout(batch))
@@ -78,6 +79,10 @@ def smallest(
         floats = {n: m["axis"] for n, m in batch.columns().items() if m["kind"] == "float" and getattr(batch, n) is None}
         wanted = (spec.reads | spec.may_read).intersection(floats if brings is None else brings)
         asked: dict[str, Any] = {n: np.zeros(batch.count(axis)) for n, axis in floats.items() if n in wanted}
+        if batch.ids is None and "ids" in spec.reads | spec.may_read and (brings is None or "ids" in brings):
+            asked["ids"] = np.zeros(batch.n_tokens, dtype=np.int64)
         if batch.group is None and (brings is None or "group" in brings):
             asked["group"] = Codes.of([0] * batch.n_trajectories)
+        lacking = [n for n in spec.wanted(options) if n not in given and n not in batch.present]
+        given |= {n: np.zeros(batch.count(spec.evidence[n])) for n in lacking}
         return spec(batch.with_columns(**asked), **given)

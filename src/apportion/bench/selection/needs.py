@@ -21,7 +21,7 @@ PROVISIONS: Mapping[str, tuple[str, str]] = {
     "critic": ("critic", "a model trained beside the policy"),
     "author": ("judge", "a language model that writes a few lines of code, once"),
     "privileged": ("privileged", "information that the policy does not see"),
-    "state": ("states_repeat", "states that are met again (column state)"),
+    "state": ("states_repeat", "states met again (column state)"),
     "spans": ("spans", "tokens labelled as options (column spans)"),
 }
 
