@@ -16,7 +16,7 @@ import apportion as ap
 from apportion import Batch, Credit
 from apportion.errors import MissingColumn, OptionError
 from apportion.evidence import Bill, Evidence
-from apportion.registry import _METHODS, methods
+from apportion.registry import _METHODS, get, methods
 
 from .contract.factory import case
 from .fakes import FakeJudge, FakeSampler
@@ -79,6 +79,12 @@ def test_methods_stays_a_function_after_the_package_of_that_name_is_loaded() -> 
 def test_a_misspelt_method_gets_its_neighbours_named() -> None:
     with pytest.raises(OptionError, match="did you mean rloo"):
         ap.get("rlo")
+
+
+def test_a_name_like_no_other_is_not_answered_with_all_of_them() -> None:
+    with pytest.raises(OptionError) as error:
+        get("nope")
+    assert str(error.value) == "no method 'nope' (apportion methods lists all)"
 
 
 def test_two_methods_of_one_name_are_refused(toy: str) -> None:

@@ -48,6 +48,12 @@ def test_one_answer_is_not_told_to_meet_states_again() -> None:
     assert says == ["does not run on reasoning rollouts here"]
 
 
+def test_steps_that_were_not_said_are_asked_for_by_their_name() -> None:
+    found = answer(profile({"setting": "reasoning", "cot_tokens": 900, "turns": 1}), measured())["measured"]
+    assert found["not_said"][0] == "--N"
+    assert all(c["cost"] is None for c in found["candidates"])
+
+
 def test_users_of_the_tasks_say_what_their_tasks_have() -> None:
     m = measured()
     for s in m.settings.values():

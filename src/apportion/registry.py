@@ -247,5 +247,6 @@ def get(id_: str) -> Method:
     import difflib
 
     plain = str(id_).lower().replace("-", "_")
-    near = [plain] if plain in _METHODS else difflib.get_close_matches(plain, _METHODS, n=3) or sorted(_METHODS)
-    raise OptionError(f"no method '{id_}'; did you mean {', '.join(near)}? (apportion methods lists all)")
+    near = [plain] if plain in _METHODS else difflib.get_close_matches(plain, _METHODS, n=3)
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    raise OptionError(f"no method '{id_}'{hint} (apportion methods lists all)")

@@ -154,7 +154,11 @@ def _measured(profile: Profile, m: Measured) -> dict[str, Any]:
         ],
         "distance": None if found.distance is None else round(found.distance, 3),
         "outside": found.outside,
-        "not_said": [flag(f) for f in ("turns", "hidden", "states_repeat", "success", "G") if _silent(profile, f)],
+        "not_said": [
+            flag("N" if f == "turns" and profile.setting == "reasoning" else f)
+            for f in ("turns", "hidden", "states_repeat", "success", "G")
+            if _silent(profile, f)
+        ],
         "scale": {"slope": round(found.scale.slope, 3), "rank": _plain(found.scale.rank), "pairs": found.scale.pairs},
         "about": {**m.about, "seeds": m.seeds, "group": m.group},
     }  # fmt: skip
