@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 import apportion as ap
 from apportion.errors import ApportionError, MissingColumn, OptionError
-from apportion.evidence import save_learned
+from apportion.evidence import Bill, save_learned
+from apportion.evidence.huggingface import HFHead
 from apportion.integrations import honours, thin
 from apportion.integrations.named import loaded, split
 from apportion.integrations.rows import plan, read
@@ -63,6 +66,16 @@ def test_what_was_learned_is_read_from_its_file(tmp_path: Path) -> None:
     assert {"ids", "logp"} <= read(made.chosen)
     with pytest.raises((ApportionError, OSError)):
         plan(PLACE, "gae", {"learned": str(tmp_path / "none.npz")})
+
+
+def test_a_head_on_a_language_model_is_refused_at_start_unless_it_has_its_model(tmp_path: Path) -> None:
+    row = {"w0": np.zeros(2), "b0": np.zeros(())}
+    head: Any = HFHead("value", (row, row), np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.int64), 1, Bill())
+    save_learned(head, tmp_path / "head.npz")
+    for learned in (str(tmp_path / "head.npz"), head):
+        with pytest.raises(OptionError, match=r"learned: a head .* load_learned\(path\)\.on\(model\)"):
+            plan(PLACE, "gae", {"learned": learned})
+    assert plan(PLACE, "gae", {"learned": replace(head, model=object())}).chosen.options["learned"].model is not None
 
 
 def test_a_source_that_is_none_is_refused_by_its_type() -> None:

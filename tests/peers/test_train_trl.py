@@ -220,6 +220,26 @@ def test_what_does_not_fit_is_refused_before_the_model_is_loaded(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_head_on_a_language_model_is_refused_before_one_is_loaded_since_its_file_holds_none(
+    tmp_path: Path, tiny: str, request: pytest.FixtureRequest
+) -> None:
+    import apportion as ap
+    from apportion.evidence import save_learned
+    from apportion.evidence.huggingface import fit_head, load
+
+    batch = ap.Batch.from_turns([[2], [3], [4], [2]], ids=range(2, 13), outcome=[1.0, 0.0, 1.0, 0.0], group=[0, 0, 1, 1])
+    head: Any = fit_head(load(tiny)[0], batch, "promise")
+    save_learned(head, tmp_path / "head.npz")
+    save_learned(ap.learn(batch.with_columns(limit=4), "agentprm", rng=0), tmp_path / "plain.npz")
+    request.getfixturevalue("unloaded")
+    how = SMALL | {"model": tiny, "out": str(tmp_path / "run"), "method": "agentprm"}
+    with pytest.raises(ApportionError, match=r"learned: a head .* has no model yet, .*load_learned\(path\)\.on\(model\)"):
+        train(**how, method_option=[f"learned={tmp_path / 'head.npz'}"])
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(AssertionError, match="a model was loaded before"):  # what needs no model goes on to there
+        train(**how, method_option=[f"learned={tmp_path / 'plain.npz'}"])
+
+
 def test_a_tokenizer_that_cannot_write_chats_is_refused(tmp_path: Path, tiny: str, unloaded: None) -> None:
     import shutil
 

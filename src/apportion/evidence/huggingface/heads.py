@@ -55,8 +55,7 @@ class HFHead:
 
     def evidence(self, batch: Batch) -> Evidence:
         """One number per unit; 0 for tokens that the policy did not write."""
-        if self.model is None:
-            raise OptionError("a head that was loaded has no model yet: give it with .on(model)")
+        check_placed(self)
         values, scored = self.read(batch)
         kind = KINDS[self.kind]
         bill = Bill(scored=scored)
@@ -113,6 +112,15 @@ class HFHead:
             saved["kind"].item(), tuple(rows[k] for k in sorted(rows)), saved["keys"], saved["fold"], int(saved["made_for"]),
             Bill(*saved["bill"].tolist()), told,
         )  # fmt: skip
+
+
+def check_placed(learned: Any) -> None:
+    """Refuse a head whose model is missing; anything else that is learned passes. For trainers to ask at their start."""
+    if isinstance(learned, HFHead) and learned.model is None:
+        raise OptionError(
+            "learned: a head that was loaded has no model yet, and its file holds none: give load_learned(path).on(model), "
+            "in Python"
+        )
 
 
 def apply(row: Mapping[str, Any], states: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...credit import Credit
 from ...errors import OptionError, TrainerError
+from ...evidence.huggingface.heads import check_placed
 from ...feeds import Feed, feed
 from ...registry import Method, get
 from .. import honours
@@ -97,6 +98,7 @@ def check_method(
     """
     spec = get(credit)
     check_names("credit_options", spec, options)
+    check_placed(options.get("learned"))
     if config.loss_type not in LOSSES:
         raise OptionError(f"loss_type = {config.loss_type!r}: CreditMixin knows {', '.join(LOSSES)}")
     lacks = feeding(credit, options, states=states, without=_absent(config, logprobs))
