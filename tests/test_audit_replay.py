@@ -148,6 +148,8 @@ def test_a_log_longer_than_the_limit_is_refused_and_the_rollout_named() -> None:
     short = [Episode(one.prompt, ["a", "b"], ["x"], [0.0], True) for one in made[:2]]
     with pytest.raises(BenchError, match=r"rollout 3 \(prompt 0\) has 9 actions, .* end after 3: set .* limit .* at least 9"):
         of_environment("scale", Short(), either, [*short, short[0], made[1]])
+    with pytest.raises(BenchError, match=r"rollout 0 \(prompt 0\) has 4 actions, .* at least 4"):
+        of_environment("scale", Short(), either, [made[0]])
     assert of_environment("scale", Scale(), either, played(Scale())).level == "turn"  # exactly at the limit
 
 
@@ -215,6 +217,7 @@ def test_a_policy_is_given_its_dice_however_it_takes_them() -> None:
     [
         (lambda history, *, key: "a", "also wants key"),
         (lambda history, rng, depth: "a", "also wants depth"),
+        (lambda history, temperature, rng: "a", "also wants temperature"),
         (lambda: "a", "takes no history"),
         (lambda *, rng: "a", "takes no history"),
     ],

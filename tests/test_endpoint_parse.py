@@ -23,6 +23,7 @@ LEVELS = (-1.0, 0.0, 1.0)
         'First I thought {"scores": [0, 0, 0]}, but no.\n```json\n{"scores": [1.0, 0, -1]}\n```',
         '{"scores": [1, 0, -1], "why": {"note": "}"}}',
         '{"why": {"note": "\\"scores\\": {"}, "scores": [1, 0, -1]}',
+        '{"draft": {"scores": [0, 0, 0]}, "scores": [1, 0, -1]}',
         '{"scores": [1, 0, -1], "of": "scores", "why": {"note": "scores"}} \n```\n',
     ],
 )

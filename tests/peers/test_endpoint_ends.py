@@ -98,6 +98,8 @@ def test_a_limit_of_tokens_needs_a_server_that_counts_them(usage: Any) -> None:
         with pytest.raises(EndpointError, match=r"reports no usage, so that limit: tokens = 1,000 cannot be kept; limit calls="):
             one.ask_all([ASK] * 9)
         assert len(asked) == one.spent.calls == 1
+        with pytest.raises(EndpointError, match="reports no usage"):
+            endpoint(url, limit=Limit(tokens=1000)).ask(ASK)
         two = endpoint(url, limit=Limit(calls=2), concurrency=1)
         assert [two.ask(ASK).text, two.ask(ASK).text] == ["fine", "fine"]
 
