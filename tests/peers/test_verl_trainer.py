@@ -293,6 +293,21 @@ def test_learning_from_the_batch_is_reproducible(queue: Any) -> None:
     assert max(np.abs(first - other).max() for other in later) > 0  # no two steps draw alike
 
 
+def test_a_row_of_another_tokenizer_is_credited_like_others(queue: Any) -> None:
+    """No model looks ids up here: rewards decide without them, and what is learned takes any id."""
+    found = {}
+    for strange in (False, True):
+        name = world.uid()
+        outs = [world.output(shape, score=score) for shape, score in zip(SHAPES, SCORES, strict=True)]
+        if strange:
+            outs[1].response_ids = [10**6 + k for k in range(len(outs[1].response_ids))]
+        rows = world.put([(name, i, [out]) for i, out in enumerate(outs)])
+        found[strange] = run("apportion/rloo", rows)[0]
+        assert np.isfinite(run("apportion/gae", rows, "+algorithm.apportion.fit=true")[0]).all()
+    np.testing.assert_array_equal(found[True], found[False])
+    assert found[True].any()
+
+
 def test_verls_own_tool_rewards_are_read_on_request(queue: Any) -> None:
     name = world.uid()
     given = [[0.5], [0.0, 0.25], []]
