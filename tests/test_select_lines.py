@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import apportion
 from apportion.bench.authors import SimulatedAuthor
+from apportion.bench.editors import SimulatedEditor
 from apportion.bench.knobs import entrant
+from apportion.bench.layouts import to_batch
 from apportion.bench.samplers import TabularSampler
 from apportion.bench.selection.answer import code, used
 from apportion.bench.selection.grid import ENTRANTS
@@ -141,3 +144,30 @@ def test_a_command_stands_on_one_line_and_its_remark_apart(
     assert rest
     assert all(line.lstrip().startswith("# ") for line in rest)
     assert max(map(len, rest)) <= 60
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        *(
+            ("bifurcation/horizon-10", e)
+            for e in ("spo-tree", "gigpo", "gae", "vineppo", "carl", "remax", "capo-judge80", "lare")
+        ),
+        *(("reasoning/steps-10", e) for e in ("prl", "prime", "hicra", "math_shepherd", "finepo-judge80", "int-blame80")),
+        *(("team/two", e) for e in ("dr_mas", "m_grpo-released", "c3", "ccpo", "llm_mca-critic80")),
+    ],
+)
+def test_our_own_call_runs_as_printed(task: str, name: str) -> None:
+    made = find(task)
+    rollouts = roll(made, made.start_theta, 8, 8, np.random.default_rng(0))
+    sources: dict[str, Any] = {
+        "sampler": TabularSampler(rollouts),
+        "judge": SimulatedJudge(rollouts),
+        "author": SimulatedAuthor(),
+    }
+    sources |= {"editor": SimulatedEditor(rollouts)} if made.layout == "steps" else {}
+    known = {"ap": apportion, "batch": to_batch(rollouts, logp=True, reference=True), **sources}
+    credit = eval(code(entrant(name), 3), known)
+    assert credit.method == entrant(name).method
+    assert np.isfinite(credit.token).all()
+    assert np.abs(credit.token).sum() > 0
