@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,27 @@ def test_shares_and_regret_are_those_of_the_measured_costs() -> None:
     assert 0.0 < rows["guide"]["silent"] < 1.0
     assert rows["always GRPO"]["ours_ahead"]["value"] == 1.0
     assert any("less often" not in line and "more often" in line for line in compared_text(found))
+
+
+def test_who_is_best_on_the_other_seeds_is_judged_by_the_one_left_out() -> None:
+    m = _world()
+    for i, e in enumerate(("rloo", "grpo", "gigpo")):  # each the best by far on a seed of its own, and by luck
+        m.learning["held", e][0.1]["cost"][:] = [1.0 if seed == i else 1000.0 for seed in range(3)]
+    found = compare(replace(m, entrants=("rloo", "grpo", "gigpo")), draws=50, tasks=["held"])
+    rows = {r["selector"]: r for r in found["rows"]}
+    assert rows["best on the other seeds"]["first"]["value"] == 0.0
+    assert rows["best on the other seeds"]["excess"]["value"] == pytest.approx(1000.0)
+
+
+def test_the_world_it_is_judged_on_is_not_looked_at_with_another_policy_either() -> None:
+    m = _world()
+    near = {**m.settings, "held@50": replace(m.settings["held"], id="held@50", split="fit")}
+    twin = {("held@50", e): {0.1: {**cell[0.1], "cost": cell[0.1]["cost"] * (100.0 if e != "grpo" else 0.01)}}
+            for (t, e), cell in m.learning.items() if t == "held"}  # fmt: skip
+    seen = replace(m, settings=near, learning={**m.learning, **twin}, bills={**m.bills, **{("held@50", e): m.bills["held", e]
+                   for t, e in m.bills if t == "held"}})  # fmt: skip
+    case = next(c for c in cases(m, ["held"]) if c.have == "forks")
+    assert advise(m, case)["measured"] == advise(seen, case)["measured"]
 
 
 def test_ours_is_shown_when_it_fails() -> None:

@@ -95,10 +95,16 @@ def advise(m: Measured, case: Case) -> dict[str, Advice]:
     said = {id_: walk(tree, case.profile).candidates for id_, tree in trees().items()}
     said |= {"always GRPO": ("grpo",), "always RLOO": ("rloo",)}
     found = {name: _runnable(case, methods) for name, methods in said.items()}
-    fit = [s.id for s in m.settings.values() if s.split == "fit"]
+    # the same world with a half-trained policy is no other setting
+    fit = [s.id for s in m.settings.values() if s.split == "fit" and world(s.id) != world(case.task)]
     ranked = [r.entrant for r in rank(case.profile, m, fit).ranked]
     found["measured"] = Advice(tuple((e,) for e in ranked if e in case.open_to), len(ranked))
     return found
+
+
+def world(task: str) -> str:
+    """A task's id without how far its first policy was trained."""
+    return task.partition("@")[0]
 
 
 def _runnable(case: Case, methods: Sequence[str]) -> Advice:

@@ -33,7 +33,8 @@ SHARE, COST = (0.0, 1.0), (1.0, np.inf)
 def compare(m: Measured, *, draws: int = DRAWS, tasks: Sequence[str] = HELD_OUT) -> dict[str, Any]:
     """One row per selector: shares within 10 % of the best and cost beside the best, with intervals over settings and seeds.
 
-    ours_ahead: how much more often the measured selector's first candidate holds, over the same cases and seeds.
+    ours_ahead: how much more often the measured selector's first candidate holds, over the same cases and seeds;
+    ours_ahead_least: the least of it when any one task is left out.
     first: of its first candidate that can be run. best: of the best of its first four. excess: geometric mean of cost over the
     least cost, of the first candidate. silent: share of cases where nothing it names can be run; they count as ``FALL_BACK``.
     """
@@ -45,16 +46,20 @@ def compare(m: Measured, *, draws: int = DRAWS, tasks: Sequence[str] = HELD_OUT)
     at = {t: [i for i, c in enumerate(every) if c.task == t] for t in dict.fromkeys(c.task for c in every)}
     weights = _weights(len(every), list(at.values()), draws)
     runs = max(len(at), m.seeds)  # tasks and seeds were drawn together: as many runs as there are of either
-    rows, holds = [], {}
+    rows, holds, alone = [], {}, {}
     for name in advice[0]:
         gaps = [_gaps(c, a[name], values, top) for c, a, top in zip(every, advice, best, strict=True)]
         first, four = (np.stack([g[k] for g in gaps]) for k in (0, 1))
         silent = float(np.mean([not a[name].entrants for a in advice]))
         holds[name] = (weights * _close(first.T)).sum(axis=1)
+        alone[name] = _close(first[:, 0]).astype(np.float64)
         rows.append(_row(name, first, four, weights, runs, silent, [a[name].named for a in advice]))
     for row in rows:  # the same cases and seeds of both
         row["ours_ahead"] = _estimate(holds["measured"] - holds[row["selector"]], runs, (-1.0, 1.0))
-    rows += [_chance(every, values, best, weights, runs), _other_seeds(m, every, values, best, weights, runs)]
+        ahead = alone["measured"] - alone[row["selector"]]
+        others = [np.delete(ahead, some) for some in at.values()] if len(at) > 1 else [ahead]
+        row["ours_ahead_least"] = float(min(some.mean() for some in others))
+    rows += [_chance(every, values, best, weights, runs), _other_seeds(m, every, weights, runs)]
     top_of = [c.open_to[int(np.argmax([values[c.task, e][0] for e in c.open_to]))] for c in every]
     return {
         "drawn_on": drawn_on(m, [c.task for c in every], top_of),
@@ -155,22 +160,19 @@ def _none_of(good: Any, n: int) -> Float:
     return chance
 
 
-def _other_seeds(
-    m: Measured, cases: Sequence[Case], values: Mapping[tuple[str, str], Float], best: Sequence[Float], weights: Float, runs: int
-) -> dict[str, Any]:
-    """Who was best on all seeds but one, on the task itself: what the noise of the measurement leaves for any selector."""
-    gaps = []
-    for c, top in zip(cases, best, strict=True):
+def _other_seeds(m: Measured, cases: Sequence[Case], weights: Float, runs: int) -> dict[str, Any]:
+    """Who was best on the task itself, on all seeds but one, judged by that one alone."""
+    gaps = np.zeros((len(cases), m.seeds))
+    for i, c in enumerate(cases):
         for out in range(m.seeds):
-            rest = np.asarray([s for s in range(m.seeds) if s != out])
+            rest, one = np.setdiff1d(np.arange(m.seeds), out), np.array([out])
             chosen = max(c.open_to, key=lambda e: (value(m, c.task, e, rest), e))
-            gaps.append(top - values[c.task, chosen])
-    first = np.stack(gaps).reshape(len(cases), m.seeds, -1)
+            gaps[i, out] = max(value(m, c.task, e, one) for e in c.open_to) - value(m, c.task, chosen, one)
     return {
         "selector": "best on the other seeds",
-        "first": _estimate((weights * _close(first).mean(axis=1).T).sum(axis=1), runs),
+        "first": _estimate(weights @ _close(gaps).mean(axis=1), runs),
         "best": None,
-        "excess": _estimate(np.exp((weights * first.mean(axis=1).T).sum(axis=1)), runs, COST, log=True),
+        "excess": _estimate(np.exp(weights @ gaps.mean(axis=1)), runs, COST, log=True),
         "excess_best": None,
         "silent": 0.0,
         "names": 1.0,
