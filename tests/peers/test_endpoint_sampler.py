@@ -95,7 +95,7 @@ def test_draws_are_kept_by_number_and_another_seed_asks_anew(tmp_path: Path) -> 
 def test_draws_that_never_differ_are_doubted() -> None:
     def draw(url: str, k: int, **sampling: Any) -> None:
         sampler = EndpointSampler(endpoint(url, sampling={**SAMPLING, **sampling}), lambda i, t, e: 0.0, decode)
-        sampler.continuations(answers(), np.array([0, 1]), k, np.random.default_rng(0))
+        sampler.continuations(answers(), np.array([0, 2]), k, np.random.default_rng(0))
 
     with server(lambda r, i: (200, continued("same"))) as (url, _):
         with pytest.raises(UserWarning, match="all 4 draws after each of 2 prefixes are the same"):
@@ -104,6 +104,14 @@ def test_draws_that_never_differ_are_doubted() -> None:
         draw(url, 1)
     with server(lambda r, i: (200, continued("same" if i else "other"))) as (url, _):
         draw(url, 4)
+
+
+def test_a_finished_answer_is_not_gone_on_with() -> None:
+    with server(lambda r, i: (200, continued("more"))) as (url, asked):
+        sampler = EndpointSampler(endpoint(url), lambda i, t, e: 0.0, decode)
+        with pytest.raises(OptionError, match=r"prefixes\[1\] = 1: trajectory 0 is finished there"):
+            sampler.continuations(answers(), np.array([0, 1]), 1, np.random.default_rng(0))
+        assert not asked
 
 
 def test_a_limit_stops_it() -> None:

@@ -19,6 +19,7 @@ from ..batch import Batch
 from ..credit import Credit
 from ..errors import MissingColumn, OptionError
 from ..evidence import SOURCES
+from ..evidence.huggingface.heads import check_placed
 from ..feeds import Feed, feed
 from ..pipeline import assign
 from ..registry import Method, get, keywords, methods
@@ -113,7 +114,8 @@ def in_company(chosen: Chosen, groups: Sequence[Hashable], episodes: Sequence[Ha
 
 
 def check_names(place: str, spec: Method, options: Mapping[str, Any]) -> None:
-    """Refuse options that nobody reads, evidence (it differs from batch to batch), and sources that are none."""
+    """Refuse options nobody reads, evidence (it differs from batch to batch), sources that are none, heads without a model."""
+    check_placed(options.get("learned"))
     for name in spec.evidence:
         if name in options:
             raise OptionError(f"{place}: {name} is evidence, which differs from batch to batch: pass a source, or fit=True")

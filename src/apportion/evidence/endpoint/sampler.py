@@ -13,7 +13,7 @@ from ...batch import Batch
 from ...errors import OptionError
 from ...words import Axis, Provenance, check_word
 from ..bill import Bill
-from ..cuts import answer_cuts
+from ..cuts import answer_cuts, unfinished
 from ..sources import Array, Asked
 from .client import Endpoint, Message, Question, Reply, Watch
 
@@ -66,6 +66,7 @@ class EndpointSampler:
 
     def continuations(self, batch: Batch, prefixes: Array, k: int, rng: np.random.Generator, *, axis: Axis = "prefix") -> Asked:
         cuts, owner = answer_cuts(batch, prefixes, axis, "EndpointSampler")
+        unfinished(batch, prefixes, axis)
         if self.prompts is not None and len(self.prompts) != batch.n_trajectories:
             raise OptionError(f"prompts has {len(self.prompts)} entries, expected {batch.n_trajectories}: one per trajectory")
         ids, starts = batch.need("ids"), batch.offsets("trajectory")

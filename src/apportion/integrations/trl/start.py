@@ -8,7 +8,6 @@ from typing import Any
 
 from ...credit import Credit
 from ...errors import OptionError, TrainerError
-from ...evidence.huggingface.heads import check_placed
 from ...feeds import Feed, feed
 from ...registry import Method, get
 from .. import honours
@@ -98,7 +97,6 @@ def check_method(
     """
     spec = get(credit)
     check_names("credit_options", spec, options)
-    check_placed(options.get("learned"))
     if config.loss_type not in LOSSES:
         raise OptionError(f"loss_type = {config.loss_type!r}: CreditMixin knows {', '.join(LOSSES)}")
     lacks = feeding(credit, options, states=states, without=_absent(config, logprobs))
