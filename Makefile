@@ -50,13 +50,13 @@ docs: setup
 	$(BIN)/python -m apportion.integrations.skyrl docs/skyrl.md
 	$(BIN)/python -m apportion.integrations.slime docs/slime.md
 	$(BIN)/python -m apportion.integrations.areal docs/areal.md
-	$(BIN)/python -m apportion.integrations.thin openrlhf PLACE docs/openrlhf.md
+	$(BIN)/python -m apportion.integrations.method_table openrlhf PLACE docs/openrlhf.md
 	$(BIN)/python -m apportion.integrations.trinity docs/trinity.md
 	$(BIN)/python -m apportion.integrations.nemo_rl docs/nemo-rl.md
 	$(BIN)/python -m apportion.integrations.tinker docs/tinker.md
 	$(BIN)/python -m apportion.integrations.rllm docs/rllm.md
-	$(BIN)/python -m apportion.integrations.thin verifiers PRIME_RL docs/verifiers.md
-	$(BIN)/python -m apportion.integrations.thin openenv OPENENV docs/openenv.md
+	$(BIN)/python -m apportion.integrations.method_table verifiers PRIME_RL docs/verifiers.md
+	$(BIN)/python -m apportion.integrations.method_table openenv OPENENV docs/openenv.md
 
 picture: demo $(VENV)/.stamp-test
 	$(BIN)/python docs/picture.py

@@ -13,7 +13,8 @@ import pytest
 
 from apportion.errors import ApportionError
 from apportion.feeds import feed
-from apportion.integrations.thin import Place, page
+from apportion.integrations.method_table import page
+from apportion.integrations.thin import Place
 from apportion.registry import methods
 
 DOCS = Path(__file__).parents[2] / "docs"

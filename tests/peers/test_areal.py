@@ -25,7 +25,7 @@ import apportion as ap
 from apportion.credit import Credit
 from apportion.errors import ApportionError, BatchError, MissingColumn, OptionError, TrainerError
 from apportion.integrations import areal as ours
-from apportion.integrations import thin
+from apportion.integrations import method_table
 from apportion.integrations.conformance.areal import IMPORT_ONLY
 from apportion.integrations.conformance.standins import standing_in
 from apportion.integrations.rows import with_columns
@@ -412,7 +412,7 @@ def test_the_example_runs_as_written_and_prints_what_the_page_shows(tmp_path: Pa
     script, page = DOCS / "examples" / "areal_quickstart.py", (DOCS / "areal.md").read_text()
     assert len(script.read_text().splitlines()) < 30
     assert script.read_text().strip() in page
-    assert thin.page(with_columns(ours.PLACE, "state"), page) == page
+    assert method_table.page(with_columns(ours.PLACE, "state"), page) == page
     run = (
         "import runpy, sys; from apportion.integrations.conformance.areal import IMPORT_ONLY\n"
         "from apportion.integrations.conformance.standins import standing_in\n"

@@ -15,7 +15,7 @@ pytest.importorskip("openenv")
 from apportion.errors import BatchError, OptionError, TrainerError
 from apportion.integrations import openenv as plugin
 from apportion.integrations.conformance.standins import standing_in
-from apportion.integrations.thin import page
+from apportion.integrations.method_table import page
 from apportion.registry import methods
 from tests.peers import pages
 

@@ -26,8 +26,8 @@ import torch
 import apportion as ap
 from apportion.credit import Credit
 from apportion.errors import ApportionError, BatchError, MissingColumn, OptionError, TrainerError
+from apportion.integrations import method_table
 from apportion.integrations import openrlhf as ours
-from apportion.integrations import thin
 from apportion.integrations.conformance.openrlhf import GPU_ONLY
 from apportion.integrations.conformance.standins import standing_in
 
@@ -286,7 +286,7 @@ def test_the_example_runs_as_written_and_prints_what_the_page_shows() -> None:
     script, page = DOCS / "examples" / "openrlhf_quickstart.py", (DOCS / "openrlhf.md").read_text()
     assert len(script.read_text().splitlines()) < 30
     assert script.read_text().strip() in page
-    assert thin.page(ours.PLACE, page) == page
+    assert method_table.page(ours.PLACE, page) == page
     run = (
         "import runpy, sys; from apportion.integrations.conformance.openrlhf import GPU_ONLY\n"
         "from apportion.integrations.conformance.standins import standing_in\n"

@@ -34,9 +34,9 @@ def lines(entrant: Entrant, k: int | None = None) -> dict[str, Line]:
 
 def _verl(spec: Method, ask: str, options: Mapping[str, Any], own: Mapping[str, Any]) -> Line:
     from ..feeds import feed
-    from ..integrations.honours import Honours
     from ..integrations.verl.estimator import ALONE, WAYS
     from ..integrations.verl.start import brings
+    from ..integrations.verl.table import LEFT_OUT, SUITED
     from ..registry import keywords
 
     fitted, asked = ask in _FITTED and spec.fit is not None, _SOURCE.get(ask)
@@ -45,7 +45,7 @@ def _verl(spec: Method, ask: str, options: Mapping[str, Any], own: Mapping[str, 
         return _no(f"verl has no {' and no '.join(lacks.columns)}")
     if lacks.evidence and not fitted:
         return _no(f"verl's trainers have no {asked or lacks.source} to ask for {' and '.join(lacks.evidence)}")
-    why, drops = _refused(spec, own, Honours("verl", frozenset({"token", "sequence"}), keep=True, denominator=None))
+    why, drops = _refused(spec, own, SUITED)
     if why:
         return _no(why)
     parts, notes = [f"algorithm.adv_estimator=apportion/{spec.id}"], []
@@ -58,16 +58,16 @@ def _verl(spec: Method, ask: str, options: Mapping[str, Any], own: Mapping[str, 
         parts.append("+algorithm.apportion.fit=true")
     taken = {*spec.options, *(keywords(spec.fit) if fitted and spec.fit else ())}
     parts += [f"+algorithm.apportion.{n}={_word(v)}" for n, v in options.items() if n in taken]
-    notes += ["loss_agg_mode=token-mean or token-sum, where tokens can leave the denominator"] if drops else []
+    notes += [LEFT_OUT] if drops else []
     return {"command": " ".join(parts), "note": "; ".join(notes).replace("`", "") or None}
 
 
 def _brought(spec: Method, own: Mapping[str, Any]) -> list[str]:
     """What the user's agent loop does in place of the source, which verl's trainers have not."""
-    from ..integrations.verl.estimator import WAYS
+    from ..integrations.verl.table import GROWN
 
     if spec.grows:
-        return [f"{WAYS['node']}, else only first turns are trained"]
+        return [GROWN]
     return [f"the agent loop hands over {name}, as your {spec.source} says" for name in spec.wanted(own)]
 
 

@@ -14,7 +14,8 @@ from ..errors import OptionError
 from . import honours, thin
 from .areal_rows import EARNED, STATES, array, check_numbers, put, rows_of
 from .in_front import check_in_front
-from .rows import Plan, credit_rows, plan, rewrite, say, with_columns
+from .method_table import rewrite
+from .rows import Plan, credit_rows, plan, say, with_columns
 from .versions import check_version
 
 #: AReaL versions the plug-in was tested with: this one and above, below the other.

@@ -10,14 +10,13 @@ from typing import Any
 
 from ..errors import OptionError
 from ..evidence import SOURCES, load_learned
-from ..evidence.huggingface.heads import check_placed
 
 
 def loaded(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options with ``judge: "my_package.judges:Careful"`` for an object and ``learned: critic.npz`` for what was saved.
 
     A class or a function is called without arguments; anything else is taken as it is. Raises :class:`OptionError` where
-    a name leads nowhere, and for heads on a language model, which a file cannot bring.
+    a name leads nowhere.
     """
     made = dict(options)
     for name in SOURCES:
@@ -25,7 +24,6 @@ def loaded(options: Mapping[str, Any]) -> dict[str, Any]:
             made[name] = _named(name, made[name])
     if isinstance(made.get("learned"), str):
         made["learned"] = load_learned(made["learned"])
-    check_placed(made.get("learned"))
     return made
 
 

@@ -20,7 +20,8 @@ from ..errors import BatchError, OptionError, TrainerError
 from . import honours, thin
 from .calls import credit_calls
 from .message_logs import Noted, read_log
-from .rows import PREFIX, Plan, Rows, credit_rows, plan, read, rewrite, say
+from .method_table import rewrite
+from .rows import PREFIX, Plan, Rows, credit_rows, plan, read, say
 from .versions import check_version
 
 #: NeMo-RL versions the plug-in was written for: this one and above, below the other.

@@ -18,8 +18,9 @@ from ..words import check_word
 from . import thin
 from .calls import Call, PerCall, check_scorable, credit_calls, flat, told
 from .honours import Honours
+from .method_table import rewrite
 from .packed import Rollout
-from .rows import PREFIX, Plan, plan, rewrite, say
+from .rows import PREFIX, Plan, plan, say
 from .versions import check_version
 
 #: rLLM versions the plug-in was written for (commit 9beb6e0f): this one and above, below the other.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from ..structure import Bool, Float, Int
 from .named import loaded
 from .observed import observed
 from .packed import both_count
-from .thin import Chosen, Place, choose, credited, in_company, page
+from .thin import Chosen, Place, choose, credited, in_company
 
 PREFIX = "apportion/"
 
@@ -94,12 +93,6 @@ def say(plan: Plan) -> Plan:
 def with_columns(place: Place, *names: str) -> Place:
     """The same place with more columns."""
     return Place(place.name, {*place.columns, *names}, place.loss, place.ways, place.sees, place.kinds)
-
-
-def rewrite(place: Place, path: str) -> None:
-    """Put the table of methods into the page at ``path``."""
-    file = pathlib.Path(path)
-    file.write_text(page(place, file.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def credit_rows(plan: Plan, rows: Rows, step: int = 0) -> Credited:

@@ -17,7 +17,8 @@ from ..edges.tensors import to_numpy
 from ..errors import OptionError, TrainerError
 from . import honours, thin
 from .in_front import check_in_front
-from .rows import PREFIX, Credited, Rows, credit_rows, plan, rewrite, say, with_columns
+from .method_table import rewrite
+from .rows import PREFIX, Credited, Rows, credit_rows, plan, say, with_columns
 from .versions import check_version
 
 #: SkyRL versions the plug-in was tested with: this one and above, below the other.

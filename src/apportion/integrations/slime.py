@@ -15,7 +15,8 @@ import numpy as np
 
 from ..errors import BatchError, OptionError, TrainerError
 from . import honours, thin
-from .rows import Plan, Rows, credit_rows, plan, rewrite, say, with_columns
+from .method_table import rewrite
+from .rows import Plan, Rows, credit_rows, plan, say, with_columns
 from .versions import check_version
 
 #: slime versions the plug-in was written for: this one and above, below the other.

@@ -1,16 +1,13 @@
-"""What the thin plug-ins share: checks before training starts, credit with a reason where there is none, the table of a page.
+"""What the thin plug-ins share: checks before training starts, credit with a reason where there is none.
 
 A plug-in says once, as a :class:`Place`, what its batches bring and what its loss does with credit.
 """
 
 from __future__ import annotations
 
-import pathlib
-import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -22,7 +19,7 @@ from ..evidence import SOURCES
 from ..evidence.huggingface.heads import check_placed
 from ..feeds import Feed, feed
 from ..pipeline import assign
-from ..registry import Method, get, keywords, methods
+from ..registry import Method, get, keywords
 from . import honours
 
 
@@ -75,7 +72,7 @@ def choose(place: Place, method: str, options: Mapping[str, Any]) -> Chosen:
     if spec.grows and asked:
         raise OptionError(f"{place.name} cannot honour {method} with {spec.source}=: it grows rollouts, but the batch is fixed")
     try:
-        remarks = _honoured(place, honours.smallest(spec, own, brings=place.columns))
+        remarks = honoured(place, honours.smallest(spec, own, brings=place.columns))
     except MissingColumn as error:  # a column that only these options ask for
         ways = [way for name, way in place.ways.items() if f"column '{name}'" in str(error)]
         raise MissingColumn(f"{place.name} cannot feed {method} with these options: {'; '.join([*ways, str(error)])}") from None
@@ -92,7 +89,7 @@ def credited(place: Place, chosen: Chosen, batch: Batch, rng: np.random.Generato
     if lacks.columns:
         raise MissingColumn(_lacking(place, spec, lacks))
     credit = assign(batch, spec.id, rng=rng, **options)
-    _honoured(place, credit)
+    honoured(place, credit)
     if not isinstance(credit, Credit):  # it has been refused
         raise TypeError("expected Credit")
     return credit
@@ -136,23 +133,7 @@ def ways_to_feed(lacks: Feed) -> list[str]:
     return [f"{lacks.source}=..."] * bool(lacks.source) + ["fit=True"] * lacks.can_fit
 
 
-def methods_table(place: Place) -> str:
-    """Markdown: which methods the place can feed, what that takes, and why not the others."""
-    lines = [f"| method | credits each | in {place.name} | what it takes |", "|---|---|---|---|"]
-    for spec in methods().values():
-        fed, how = _how(place, spec)
-        lines.append(f"| `{spec.id}` | {spec.unit} | {fed} | {how} |")
-    return "\n".join(lines)
-
-
-def page(place: Place, text: str) -> str:
-    """``text`` with the table of methods between ``<!-- methods -->`` and ``<!-- end of methods -->``."""
-    start, end = "<!-- methods -->\n", "<!-- end of methods -->"
-    before, rest = text.split(start)
-    return f"{before}{start}{methods_table(place)}\n{end}{rest.split(end)[1]}"
-
-
-def _honoured(place: Place, result: Any) -> list[str]:
+def honoured(place: Place, result: Any) -> list[str]:
     if isinstance(result, Credit) and result.kind != "advantage" and result.kind in place.kinds:
         result = result.with_fields(kind="advantage")
     return honours.check(result, place.loss)
@@ -161,41 +142,3 @@ def _honoured(place: Place, result: Any) -> list[str]:
 def _lacking(place: Place, spec: Method, lacks: Feed) -> str:
     ways = "; ".join(place.ways.get(name, f"{place.name} has no {name}") for name in lacks.columns)
     return f"{place.name} cannot feed {spec.id} ({lacks.why_not}): {ways}"
-
-
-def _how(place: Place, spec: Method) -> tuple[str, str]:
-    lacks = feed(spec.id, place.columns, {})
-    if lacks.columns:
-        return "no", f"no {' and no '.join(f'`{n}`' for n in lacks.columns)}"
-    if why := _refused(lambda: _honoured(place, honours.smallest(spec, {}))):
-        return "no", why
-    ways = [f"`{way}`" for way in ways_to_feed(lacks)] if "ids" in place.columns else []
-    if lacks.evidence and not ways:
-        return "no", f"no {' and no '.join(f'`{n}`' for n in lacks.evidence)}"
-    needs = [place.ways[n] for n in place.ways if n in spec.reads or n in spec.evidence] + (
-        [" or ".join(ways)] if lacks.evidence else []
-    )
-    if spec.grows and "ids" in place.columns:
-        needs.append(f"nothing, without a {spec.source}; with one it grows rollouts: refused")
-    if spec.scope == "batch" and place.sees != "batch":
-        needs.append(f"its statistics are of one {place.sees}")
-    return "yes", "; ".join(needs) or "nothing more"
-
-
-def _refused(check: Callable[[], Any]) -> str:
-    try:
-        check()
-    except OptionError as error:
-        return str(error)
-    return ""
-
-
-def main(plug_in: str, name: str, path: str) -> None:
-    """Rewrite the table of a page: ``python -m apportion.integrations.thin openenv OPENENV docs/openenv.md``."""
-    place = getattr(import_module(f"{__package__}.{plug_in}"), name)
-    file = pathlib.Path(path)
-    file.write_text(page(place, file.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -21,8 +21,9 @@ from ..errors import BatchError, OptionError
 from . import thin
 from .calls import Call, PerCall, check_scorable, credit_calls, flat, told
 from .honours import Honours
+from .method_table import rewrite
 from .packed import Rollout
-from .rows import Plan, plan, rewrite, say
+from .rows import Plan, plan, say
 from .versions import check_version
 
 #: Versions the plug-in was tested with: this one and above, below the other.

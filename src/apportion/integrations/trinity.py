@@ -16,7 +16,8 @@ from ..errors import OptionError, TrainerError
 from . import honours, thin
 from .calls import check_scorable, credit_calls
 from .experiences import REWARDS, Reading, read_run
-from .rows import Plan, plan, read, rewrite, say
+from .method_table import rewrite
+from .rows import Plan, plan, read, say
 from .versions import check_version
 
 #: Trinity-RFT versions the plug-in was tested with: this one and above, below the other.

@@ -18,8 +18,12 @@ from .start import brings
 
 _HEAD = "| method | estimator alone | with `trainer_mode=apportion` |\n|---|---|---|"
 
+#: What a page and a line to type say of a method that grows rollouts, and of one that takes tokens out of the loss.
+GROWN = f"{WAYS['node']}, else only first turns are trained"
+LEFT_OUT = "`loss_agg_mode=token-mean` or `token-sum`, where tokens can leave the denominator"
+
 #: A trainer mode whose settings suit every method.
-_SUITED = honours.Honours("verl", frozenset({"token", "sequence"}), keep=True, denominator=None)
+SUITED = honours.Honours("verl", frozenset({"token", "sequence"}), keep=True, denominator=None)
 
 
 def markdown() -> str:
@@ -44,7 +48,7 @@ def in_mode(spec: Method) -> str:
     if not lacks.ready and not lacks.can_fit:
         asked = f" to ask for {_names(lacks.evidence, verb=False)}"
         return f"no: verl's trainers have no {lacks.source}{asked}" if lacks.source else f"no: nothing brings{asked[11:]}"
-    if refused := _refused(spec, _SUITED):
+    if refused := _refused(spec, SUITED):
         return refused
     notes = [WAYS[name] for name in sorted(spec.reads - {"group"}) if name in WAYS]
     wanted = spec.wanted()
@@ -52,10 +56,10 @@ def in_mode(spec: Method) -> str:
     ways += ["`+algorithm.apportion.fit=true`"] if spec.fit and wanted else []
     notes += [" or ".join(ways)] if ways else []
     if "node" in spec.may_read and spec.grows:
-        notes.append(f"{WAYS['node']}, else only first turns are trained")
+        notes.append(GROWN)
     result = honours.smallest(spec, {})
     if isinstance(result, Credit) and result.keep is not None:
-        notes.append("`loss_agg_mode=token-mean` or `token-sum`, where tokens can leave the denominator")
+        notes.append(LEFT_OUT)
     return f"yes: {'; '.join(notes)}" if notes else "yes"
 
 
