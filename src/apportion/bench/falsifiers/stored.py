@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...errors import BenchError
 from ...registry import methods
+from ..statistics import student_quantile
 from .verdict import Verdict
 from .who import entrant_of
 
@@ -73,7 +74,7 @@ def is_current(method: str) -> bool:
 
 
 def code_of(id_: str) -> str:
-    """Digest of a method's file, of the entrant that stands for it, and of the tests."""
+    """Digest of a method's file, of the entrant that stands for it, and of the tests with the quantile they go by."""
     entrant = entrant_of(id_)
     digest = hashlib.sha256(repr(entrant).encode())
     if entrant.method in methods():
@@ -81,4 +82,5 @@ def code_of(id_: str) -> str:
     for file in sorted(files(__package__).iterdir(), key=lambda f: f.name):
         if file.name.endswith(".py") and file.name not in _APART:
             digest.update(file.read_bytes())
+    digest.update(inspect.getsource(student_quantile).encode())
     return digest.hexdigest()[:16]
